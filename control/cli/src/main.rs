@@ -1,0 +1,2 @@
+//! The sixlane command.
+fn main() {}
