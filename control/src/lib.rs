@@ -1,1 +1,12 @@
-//! placeholder
+//! Control: the process that holds policy and protocol. It reads the configuration and the kernel's
+//! links, addresses, routes and neighbours, compiles them into tables, publishes these to the data
+//! plane, and answers the operator.
+//!
+//! One thread, one event loop ([`run()`]); everything that decides is a plain function or a machine
+//! that takes `now`, so that tests need neither kernel nor clock.
+
+mod link;
+mod run;
+
+pub use link::{FromKeeper, KeeperLink, MapFds, PlanFacts, PortFact, ToKeeper};
+pub use run::{RunError, RunOptions, run};

@@ -1,0 +1,162 @@
+//! What control and keeper say to each other: the types, and the trait that carries them.
+//!
+//! The messages on the wire (`repr(C)` over SOCK_SEQPACKET) are the keeper's matter; the command
+//! adapts one to the other, so that control and keeper never import each other.
+//!
+//! Order at the start: [`FromKeeper::Config`], [`FromKeeper::Plan`], [`FromKeeper::Maps`], then, if
+//! there was a control before this one, [`FromKeeper::Totals`] and the worker segments that the
+//! totals do not contain yet, then [`FromKeeper::Start`]. Control answers with
+//! [`ToKeeper::TablesSegment`], [`ToKeeper::Fenced`] and [`ToKeeper::Ready`], or with
+//! [`ToKeeper::Failed`].
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+/// A port as the keeper found and opened it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortFact {
+    /// Its place in the configuration, from 0; at most 63.
+    pub index: u8,
+    /// Name of the interface.
+    pub name: String,
+    /// The kernel's number of the interface.
+    pub ifindex: u32,
+    /// Receive queues; each has a socket.
+    pub queues: u16,
+    /// The kernel's driver, such as `veth` or `ice`; empty when unknown.
+    pub driver: String,
+    /// Whether the sockets were bound in zero-copy mode.
+    pub zero_copy: bool,
+    /// Whether the program is attached in generic mode.
+    pub generic: bool,
+}
+
+/// What the keeper opened: plain facts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PlanFacts {
+    /// The ports in the order of the configuration.
+    pub ports: Vec<PortFact>,
+    /// Number of workers.
+    pub workers: u16,
+}
+
+/// Descriptors of the program's maps (`bpf/abi.h`).
+#[derive(Debug)]
+pub struct MapFds {
+    /// Interface number to port.
+    pub ports: OwnedFd,
+    /// The IPv4 addresses at which tunnels end.
+    pub relay4: OwnedFd,
+    /// The IPv6 addresses of the box.
+    pub local6: OwnedFd,
+    /// The IPv6 prefixes that are carried into tunnels.
+    pub served6: OwnedFd,
+    /// The program's per-CPU counters.
+    pub stats: OwnedFd,
+}
+
+/// Keeper to control.
+#[derive(Debug)]
+pub enum FromKeeper {
+    /// The configuration's text in a sealed memory file, and the path it was read from.
+    Config {
+        /// The text, UTF-8.
+        text: OwnedFd,
+        /// Where the operator keeps it: for messages only, control does not open it.
+        path: PathBuf,
+    },
+    /// What the keeper opened.
+    Plan(PlanFacts),
+    /// The program's maps.
+    Maps(MapFds),
+    /// The sums over all dead workers that an earlier control had made ([`ToKeeper::Totals`]).
+    Totals(OwnedFd),
+    /// A worker's segment: counters, epoch and punt ring, read-only.
+    WorkerSegment {
+        /// Number of the worker, from 0.
+        worker: u16,
+        /// Which start of the data plane it belongs to, from 1, always rising.
+        incarnation: u32,
+        /// The segment.
+        fd: OwnedFd,
+    },
+    /// All facts are sent: build, publish, fence, say ready.
+    Start,
+    /// The data plane of this incarnation is dead (pidfd). Its segments are final.
+    DataplaneDown {
+        /// Which start of the data plane.
+        incarnation: u32,
+    },
+    /// The data plane has mapped everything and its workers run.
+    DataplaneReady {
+        /// Which start of the data plane.
+        incarnation: u32,
+    },
+    /// The data plane has mapped a segment of tables.
+    TablesMapped {
+        /// Which set of tables ([`ToKeeper::TablesSegment`]).
+        set: u64,
+        /// Which segment of it.
+        segment: u32,
+    },
+    /// The sockets are in the map and the program is attached to every port.
+    Attached,
+    /// Orderly stop: the program is detached and the data plane has ended. Take the fence away, end.
+    Stop,
+}
+
+/// Control to keeper.
+#[derive(Debug)]
+pub enum ToKeeper {
+    /// A sealed segment of tables, for the data plane (now and after each of its restarts).
+    /// A new `set` replaces all segments of the sets before it.
+    TablesSegment {
+        /// Identity of the set of tables: rises with every start of control.
+        set: u64,
+        /// Which segment of the set, from 0.
+        index: u32,
+        /// The read-only descriptor.
+        fd: OwnedFd,
+    },
+    /// The kernel's own answer to tunnel packets is fenced off (or cannot be, and an alarm says so).
+    Fenced,
+    /// Tables are published and the program's sets are filled: the data plane can start.
+    Ready,
+    /// Control cannot start: one sentence with cause and remedy. Control ends after it.
+    Failed(String),
+    /// Sums over the dead up to and with this incarnation: keep it for the next control, and let
+    /// the segments of these dead go.
+    Totals {
+        /// The last incarnation whose counters are inside.
+        incarnation: u32,
+        /// The sums in a sealed memory file.
+        fd: OwnedFd,
+    },
+    /// A worker has shown no sign of life for `stuck_seconds`: kill and restart the data plane.
+    RestartDataplane {
+        /// One sentence for the log.
+        reason: String,
+    },
+}
+
+/// The connection to the keeper.
+///
+/// Control runs one thread: it sets the descriptor to non-blocking and waits for it itself.
+pub trait KeeperLink: Send {
+    /// The next message.
+    ///
+    /// # Errors
+    /// `WouldBlock` when none is waiting, `UnexpectedEof` when the keeper has gone, else the
+    /// socket's error.
+    fn receive(&mut self) -> io::Result<FromKeeper>;
+
+    /// Sends one message.
+    ///
+    /// # Errors
+    /// The socket's error; `BrokenPipe` when the keeper has gone.
+    fn send(&mut self, message: ToKeeper) -> io::Result<()>;
+
+    /// The descriptor to wait on for reading.
+    fn descriptor(&self) -> BorrowedFd<'_>;
+}
