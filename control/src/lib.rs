@@ -5,6 +5,7 @@
 //! One thread, one event loop ([`run()`]); everything that decides is a plain function or a machine
 //! that takes `now`, so that tests need neither kernel nor clock.
 
+pub mod config;
 mod link;
 mod run;
 
