@@ -1,0 +1,118 @@
+//! The Internet checksum (RFC 1071) and its incremental update (RFC 1624).
+//!
+//! # Why nothing here swaps bytes
+//!
+//! The checksum is a sum of 16-bit words modulo 65535, where a carry out of the top re-enters at the
+//! bottom. Swapping the two bytes of a word is a rotation by 8 bits, and a rotation is a multiplication by
+//! 256 modulo 65535. Multiplication distributes over the sum: summing swapped words gives the swapped
+//! sum. So it does not matter in which byte order the words are loaded, as long as all are loaded in the
+//! *same* one and the result is stored in that same one (RFC 1071 §2(B)). A little-endian machine loads
+//! packet bytes as they lie, adds them, and stores the result as it lies: correct, with no swap.
+//!
+//! What breaks this is mixing: adding a *number* (a length, a protocol, a port) to a sum of *bytes as they
+//! lie*. Therefore the two meanings have two types. [`Sum`] holds the rolling sum in memory order; bytes
+//! enter by [`Sum::bytes`], and numbers enter by [`Sum::number16`] and [`Sum::number32`], which first turn
+//! them into what they would look like in the packet. [`Sum::field`] gives the two bytes to store, again
+//! in memory order, as the big-endian type that header structs have.
+//!
+//! Two more properties are used. A wider word may be summed like two 16-bit halves, because 65536 is 1
+//! modulo 65535, and so is 2^32: packets are added 32 bits at a time into 64, with one fold at the end.
+//! And the sum of a packet *including* its correct checksum is zero modulo 65535, whose only
+//! representation here is 0xffff (all ones, "negative zero"), because a sum with any non-zero term never
+//! folds to plain 0.
+
+use zerocopy::big_endian::U16;
+
+/// A rolling ones'-complement sum, in memory byte order, not yet folded.
+///
+/// Holds without overflow the sum of 2^32 words of 32 bits: more than any packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sum(u64);
+
+impl Sum {
+    /// The empty sum.
+    pub const ZERO: Sum = Sum(0);
+
+    /// Adds bytes as they lie in the packet; an odd last byte is padded with zero (RFC 1071 §4.1).
+    ///
+    /// Pieces of a packet may be added one after the other only where each but the last has even length.
+    #[inline]
+    #[must_use]
+    pub fn bytes(self, bytes: &[u8]) -> Sum {
+        let (words, rest) = bytes.as_chunks::<4>();
+        let sum = words.iter().fold(self.0, |sum, word| sum + u64::from(u32::from_ne_bytes(*word)));
+        let mut last = [0; 4];
+        for (to, from) in last.iter_mut().zip(rest) {
+            *to = *from;
+        }
+        Sum(sum + u64::from(u32::from_ne_bytes(last)))
+    }
+
+    /// Adds a 16-bit number, as it would stand in the packet.
+    #[inline]
+    #[must_use]
+    pub const fn number16(self, number: u16) -> Sum {
+        Sum(self.0 + number.to_be() as u64)
+    }
+
+    /// Adds a 32-bit number, as it would stand in the packet.
+    #[inline]
+    #[must_use]
+    pub const fn number32(self, number: u32) -> Sum {
+        Sum(self.0 + number.to_be() as u64)
+    }
+
+    /// Adds another sum.
+    #[inline]
+    #[must_use]
+    pub const fn plus(self, other: Sum) -> Sum {
+        Sum(self.0 + other.0)
+    }
+
+    /// The sum folded to 16 bits, in memory order.
+    #[inline]
+    const fn fold(self) -> u16 {
+        let sum = (self.0 & 0xffff_ffff) + (self.0 >> 32);
+        let sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        ((sum & 0xffff) + (sum >> 16)) as u16
+    }
+
+    /// The same sum in its shortest form, so that later additions start small.
+    #[inline]
+    #[must_use]
+    pub const fn folded(self) -> Sum {
+        Sum(self.fold() as u64)
+    }
+
+    /// The checksum field that makes the summed bytes correct: the complement, ready to store.
+    #[inline]
+    #[must_use]
+    pub fn field(self) -> U16 {
+        U16::from_bytes((!self.fold()).to_ne_bytes())
+    }
+
+    /// Whether bytes that include their checksum field are correct.
+    #[inline]
+    #[must_use]
+    pub const fn is_correct(self) -> bool {
+        self.fold() == 0xffff
+    }
+}
+
+/// The checksum field after one 16-bit word that it covers changed from `old` to `new`.
+///
+/// RFC 1624 §3, equation 3: `HC' = ~(~HC + ~m + m')`. It never turns a correct checksum into the other
+/// zero, which equation 4 of the same RFC can.
+#[inline]
+#[must_use]
+pub fn updated(field: U16, old: u16, new: u16) -> U16 {
+    Sum(u64::from(!field.get()) + u64::from(!old) + u64::from(new)).complement()
+}
+
+impl Sum {
+    /// The complement of a sum of plain numbers.
+    fn complement(self) -> U16 {
+        U16::new(!self.fold())
+    }
+}

@@ -1,0 +1,144 @@
+//! The IPv6 header (RFC 8200 §3) and addresses as two 64-bit numbers.
+
+use crate::Malformed;
+use zerocopy::big_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Length of the header in bytes.
+pub const HEADER_LEN: usize = 40;
+/// The smallest MTU that an IPv6 link may have, in bytes (RFC 8200 §5).
+pub const MTU_MIN: u32 = 1280;
+
+/// Next header: hop-by-hop options (RFC 8200 §4.3).
+pub const HOP_BY_HOP: u8 = 0;
+/// Next header: TCP (RFC 9293).
+pub const TCP: u8 = 6;
+/// Next header: UDP (RFC 768).
+pub const UDP: u8 = 17;
+/// Next header: ICMPv6 (RFC 4443 §1).
+pub const ICMPV6: u8 = 58;
+/// Next header: nothing follows (RFC 8200 §4.7).
+pub const NO_NEXT_HEADER: u8 = 59;
+
+/// An IPv6 address as two numbers in host order: `hi` is bits 0..=63, `lo` bits 64..=127.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address {
+    /// The first eight bytes.
+    pub hi: u64,
+    /// The last eight bytes.
+    pub lo: u64,
+}
+
+impl Address {
+    /// The address from its bytes in network order.
+    #[inline]
+    #[must_use]
+    pub const fn from_octets(octets: [u8; 16]) -> Address {
+        let value = u128::from_be_bytes(octets);
+        Address { hi: (value >> 64) as u64, lo: value as u64 }
+    }
+
+    /// The address as bytes in network order.
+    #[inline]
+    #[must_use]
+    pub const fn octets(self) -> [u8; 16] {
+        (((self.hi as u128) << 64) | self.lo as u128).to_be_bytes()
+    }
+
+    /// Whether the address is a multicast one (ff00::/8, RFC 4291 §2.7).
+    #[inline]
+    #[must_use]
+    pub const fn is_multicast(self) -> bool {
+        self.hi >> 56 == 0xff
+    }
+
+    /// Whether the address is link-local unicast (fe80::/10, RFC 4291 §2.5.6).
+    #[inline]
+    #[must_use]
+    pub const fn is_link_local(self) -> bool {
+        self.hi >> 54 == 0xfe80 >> 6
+    }
+
+    /// Whether the address is `::` (RFC 4291 §2.5.2).
+    #[inline]
+    #[must_use]
+    pub const fn is_unspecified(self) -> bool {
+        self.hi | self.lo == 0
+    }
+}
+
+/// The IPv6 header.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+pub struct Header {
+    /// Version (4 bits, 6), traffic class (8 bits), flow label (20 bits).
+    pub version_class_flow: U32,
+    /// Length in bytes of what follows the header.
+    pub payload_len: U16,
+    /// What the payload starts with.
+    pub next_header: u8,
+    /// Hop limit.
+    pub hop_limit: u8,
+    /// Source address, high and low half.
+    pub source: [U64; 2],
+    /// Destination address, high and low half.
+    pub destination: [U64; 2],
+}
+
+const _: () = assert!(size_of::<Header>() == HEADER_LEN);
+
+impl Header {
+    /// Traffic class: DSCP (6 bits) and ECN (2 bits) (RFC 8200 §7).
+    #[inline]
+    #[must_use]
+    pub fn traffic_class(&self) -> u8 {
+        (self.version_class_flow.get() >> 20) as u8
+    }
+
+    /// The source address.
+    #[inline]
+    #[must_use]
+    pub fn source(&self) -> Address {
+        Address { hi: self.source[0].get(), lo: self.source[1].get() }
+    }
+
+    /// The destination address.
+    #[inline]
+    #[must_use]
+    pub fn destination(&self) -> Address {
+        Address { hi: self.destination[0].get(), lo: self.destination[1].get() }
+    }
+
+    /// Writes a traffic class; version and flow label stay.
+    #[inline]
+    pub fn set_traffic_class(&mut self, class: u8) {
+        let rest = self.version_class_flow.get() & 0xf00f_ffff;
+        self.version_class_flow.set(rest | u32::from(class) << 20);
+    }
+}
+
+/// Splits a packet into its header and its payload, cut to the payload length (RFC 8200 §3).
+///
+/// # Errors
+/// In the order of the checks: [`Malformed::Truncated`] on an empty packet, [`Malformed::Version`], then
+/// [`Malformed::Truncated`] below 40 bytes and [`Malformed::TotalLength`] when the announced payload is
+/// not all there. (The version is judged first: it is in the first byte.)
+#[inline]
+pub fn parse(packet: &[u8]) -> Result<(&Header, &[u8]), Malformed> {
+    let Ok((header, rest)) = Header::ref_from_prefix(packet) else {
+        return Err(short(packet));
+    };
+    if header.version_class_flow.get() >> 28 != 6 {
+        return Err(Malformed::Version);
+    }
+    let payload = rest.get(..usize::from(header.payload_len.get())).ok_or(Malformed::TotalLength)?;
+    Ok((header, payload))
+}
+
+#[cold]
+fn short(packet: &[u8]) -> Malformed {
+    match packet.first() {
+        Some(first) if first >> 4 != 6 => Malformed::Version,
+        _ => Malformed::Truncated,
+    }
+}
