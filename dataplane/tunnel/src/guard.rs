@@ -1,0 +1,1 @@
+//! The anti-spoofing, bogon, loop and header rules, in one list.
