@@ -1,0 +1,400 @@
+//! The messages between keeper and children: fixed `repr(C)` records, at most [`MAX_DESCRIPTORS`]
+//! descriptors each.
+//!
+//! Every record carries magic, version and a hash of the layout of all bodies, so that a keeper and
+//! a child of different builds refuse each other in words instead of misreading each other. Numbers
+//! are in the byte order of the machine: both ends run on it.
+
+use std::mem::{offset_of, size_of};
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::layout::mix;
+
+/// Most descriptors that one message carries.
+pub const MAX_DESCRIPTORS: usize = 8;
+/// Most worker threads; also the length of [`Plan::cores`].
+pub const MAX_WORKERS: usize = 64;
+/// Version of the protocol; raised with every change of meaning.
+pub const VERSION: u16 = 1;
+/// First word of every message: "6lan".
+const MAGIC: u32 = 0x366c_616e;
+/// Bytes of a message on the wire.
+pub const MESSAGE_BYTES: usize = size_of::<Envelope>();
+/// Bytes of the largest body.
+const BODY_BYTES: usize = 448;
+/// Bytes of a sentence inside a message; longer ones are cut at a character's border.
+pub const TEXT_BYTES: usize = 400;
+
+/// What every message starts with.
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Header {
+    magic: u32,
+    version: u16,
+    kind: u16,
+    layout: u64,
+    descriptors: u32,
+    reserved: u32,
+}
+
+/// A message as it travels: all kinds have the same length.
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Envelope {
+    header: Header,
+    body: [u8; BODY_BYTES],
+}
+
+/// Bytes of UTF-8 with a length: a sentence or a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Text<const N: usize> {
+    // Bytes, so that the record has no padding for any N.
+    len: [u8; 4],
+    bytes: [u8; N],
+}
+
+impl<const N: usize> Text<N> {
+    /// Keeps as many whole characters of `text` as fit.
+    pub fn new(text: &str) -> Self {
+        let mut end = text.len().min(N);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let mut bytes = [0; N];
+        bytes[..end].copy_from_slice(&text.as_bytes()[..end]);
+        Self { len: u32::try_from(end).unwrap_or(0).to_ne_bytes(), bytes }
+    }
+
+    /// The text; bytes that are not UTF-8 become the replacement character.
+    pub fn get(&self) -> String {
+        let end = usize::try_from(u32::from_ne_bytes(self.len)).map_or(N, |len| len.min(N));
+        String::from_utf8_lossy(&self.bytes[..end]).into_owned()
+    }
+}
+
+/// Sizes of the four rings of a socket, in entries (powers of two).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Rings {
+    /// Receive ring.
+    pub rx: u32,
+    /// Transmit ring.
+    pub tx: u32,
+    /// Fill ring.
+    pub fill: u32,
+    /// Completion ring.
+    pub completion: u32,
+}
+
+/// The shape of everything that follows. To control with one descriptor: the configuration's text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Plan {
+    /// Worker threads, 1..=[`MAX_WORKERS`].
+    pub workers: u16,
+    /// Ports, 1..=64.
+    pub ports: u16,
+    /// Sockets that will be sent.
+    pub sockets: u32,
+    /// Frames of each worker's UMEM.
+    pub frames: u32,
+    /// 0: park an idle worker; 1: spin.
+    pub spin: u32,
+    /// Which start of this child it is, from 1, always rising.
+    pub incarnation: u32,
+    /// Seconds without a heartbeat after which a worker counts as stuck; 0: never.
+    pub stuck_seconds: u32,
+    /// Core of each worker.
+    pub cores: [u16; MAX_WORKERS],
+}
+
+/// A port. To the data plane once for each queue with the socket; to control once, without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Port {
+    /// Place in the configuration, from 0.
+    pub port: u16,
+    /// Receive queue of the socket.
+    pub queue: u16,
+    /// Worker that owns the queue.
+    pub worker: u16,
+    /// Receive queues of the port.
+    pub queues: u16,
+    /// The kernel's number of the interface.
+    pub ifindex: u32,
+    /// [`Port::ZERO_COPY`], [`Port::GENERIC`].
+    pub flags: u32,
+    /// Ring sizes of the socket.
+    pub rings: Rings,
+    /// Name of the interface.
+    pub name: Text<16>,
+    /// Name of the driver; empty when unknown.
+    pub driver: Text<32>,
+}
+
+impl Port {
+    /// The sockets are bound in zero-copy mode.
+    pub const ZERO_COPY: u32 = 1;
+    /// The program is attached in generic mode.
+    pub const GENERIC: u32 = 2;
+}
+
+/// Shared memory: what it is stands in `what`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Segment {
+    /// One of the constants of this type.
+    pub what: u32,
+    /// Worker it belongs to.
+    pub worker: u32,
+    /// Set of tables.
+    pub set: u64,
+    /// Segment inside its set.
+    pub index: u32,
+    /// Start of the data plane it belongs to.
+    pub incarnation: u32,
+    /// Frames of a UMEM.
+    pub frames: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+impl Segment {
+    /// Frames of a worker; a second descriptor is the segment of the worker's predecessor.
+    pub const UMEM: u32 = 1;
+    /// Tables, read-only.
+    pub const TABLES: u32 = 2;
+    /// Counters, ledger and punt ring of a worker, read-only.
+    pub const WORKER: u32 = 3;
+    /// Sums over dead workers.
+    pub const TOTALS: u32 = 4;
+}
+
+/// Descriptors of the program and its links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Link {
+    /// One of the constants of this type.
+    pub what: u32,
+    /// Port of an attachment.
+    pub port: u32,
+}
+
+impl Link {
+    /// The maps that control fills, in the order ports, relay4, local6, served6, stats.
+    pub const MAPS: u32 = 1;
+    /// A link: the receiver only holds it, so that it outlives the others.
+    pub const ATTACHMENT: u32 = 2;
+}
+
+/// Something is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Ready {
+    /// One of the constants of this type.
+    pub what: u32,
+    /// Segment of a set of tables.
+    pub index: u32,
+    /// Set of tables.
+    pub set: u64,
+    /// Start of the data plane.
+    pub incarnation: u32,
+    /// A sentence.
+    pub text: Text<TEXT_BYTES>,
+}
+
+impl Ready {
+    /// Keeper: all facts are sent, start.
+    pub const START: u32 = 1;
+    /// Child: at work.
+    pub const AT_WORK: u32 = 2;
+    /// Control: the fence stands.
+    pub const FENCED: u32 = 3;
+    /// Data plane: a segment of tables is mapped.
+    pub const MAPPED: u32 = 4;
+    /// Keeper to control: the data plane is at work.
+    pub const DATA_PLANE: u32 = 5;
+    /// Keeper: the program is attached to every port.
+    pub const ATTACHED: u32 = 6;
+    /// Child: the start is refused, the sentence says why.
+    pub const FAILED: u32 = 7;
+
+    /// A notice without further fields.
+    pub fn new(what: u32) -> Self {
+        Self { what, index: 0, set: 0, incarnation: 0, text: Text::new("") }
+    }
+}
+
+/// Something ends or has to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Retire {
+    /// One of the constants of this type.
+    pub what: u32,
+    /// Start of the data plane.
+    pub incarnation: u32,
+    /// A sentence.
+    pub text: Text<TEXT_BYTES>,
+}
+
+impl Retire {
+    /// Keeper: end in good order.
+    pub const STOP: u32 = 1;
+    /// Keeper to control: this data plane is dead.
+    pub const DATA_PLANE_DOWN: u32 = 2;
+    /// Control: kill and restart the data plane, the sentence says why.
+    pub const RESTART_DATA_PLANE: u32 = 3;
+
+    /// A notice without further fields.
+    pub fn new(what: u32) -> Self {
+        Self { what, incarnation: 0, text: Text::new("") }
+    }
+}
+
+/// A socket that the data plane no longer touches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct PortReturned {
+    /// Port of the socket.
+    pub port: u16,
+    /// Queue of the socket.
+    pub queue: u16,
+}
+
+/// One message without its descriptors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Message {
+    /// See [`Plan`].
+    Plan(Plan),
+    /// See [`Port`].
+    Port(Port),
+    /// See [`Segment`].
+    Segment(Segment),
+    /// See [`Link`].
+    Link(Link),
+    /// See [`Ready`].
+    Ready(Ready),
+    /// See [`Retire`].
+    Retire(Retire),
+    /// See [`PortReturned`].
+    PortReturned(PortReturned),
+}
+
+/// Why a received message is not one of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ProtocolError {
+    /// Another length than all our messages have.
+    #[error("a message of {0} bytes instead of {MESSAGE_BYTES}")]
+    Length(usize),
+    /// Not a message of ours at all.
+    #[error("a message without the magic word")]
+    Magic,
+    /// Another build: keeper and child are of different versions.
+    #[error("a message of another build (version {0})")]
+    Foreign(u16),
+    /// A kind that does not exist.
+    #[error("a message of unknown kind {0}")]
+    Kind(u16),
+    /// The descriptors that came are not those that were sent.
+    #[error("{came} descriptors instead of {told}")]
+    Descriptors {
+        /// Number in the header.
+        told: u32,
+        /// Number that the socket delivered.
+        came: usize,
+    },
+}
+
+/// Hash of the layout of all bodies: another one means another build.
+pub const LAYOUT: u64 = {
+    let mut hash = mix(0, size_of::<Envelope>());
+    hash = mix(hash, size_of::<Plan>());
+    hash = mix(hash, offset_of!(Plan, incarnation));
+    hash = mix(hash, offset_of!(Plan, cores));
+    hash = mix(hash, size_of::<Port>());
+    hash = mix(hash, offset_of!(Port, rings));
+    hash = mix(hash, offset_of!(Port, name));
+    hash = mix(hash, size_of::<Segment>());
+    hash = mix(hash, offset_of!(Segment, incarnation));
+    hash = mix(hash, size_of::<Link>());
+    hash = mix(hash, size_of::<Ready>());
+    hash = mix(hash, offset_of!(Ready, text));
+    hash = mix(hash, size_of::<Retire>());
+    hash = mix(hash, offset_of!(Retire, text));
+    mix(hash, size_of::<PortReturned>())
+};
+
+const _: () = {
+    assert!(size_of::<Plan>() <= BODY_BYTES);
+    assert!(size_of::<Port>() <= BODY_BYTES);
+    assert!(size_of::<Ready>() <= BODY_BYTES);
+    assert!(size_of::<Retire>() <= BODY_BYTES);
+};
+
+impl Message {
+    /// The bytes of a message that travels with `descriptors` descriptors.
+    pub fn encode(&self, descriptors: usize) -> [u8; MESSAGE_BYTES] {
+        let (kind, body): (u16, &[u8]) = match self {
+            Self::Plan(body) => (1, body.as_bytes()),
+            Self::Port(body) => (2, body.as_bytes()),
+            Self::Segment(body) => (3, body.as_bytes()),
+            Self::Link(body) => (4, body.as_bytes()),
+            Self::Ready(body) => (5, body.as_bytes()),
+            Self::Retire(body) => (6, body.as_bytes()),
+            Self::PortReturned(body) => (7, body.as_bytes()),
+        };
+        let mut envelope = Envelope {
+            header: Header {
+                magic: MAGIC,
+                version: VERSION,
+                kind,
+                layout: LAYOUT,
+                descriptors: u32::try_from(descriptors).unwrap_or(u32::MAX),
+                reserved: 0,
+            },
+            body: [0; BODY_BYTES],
+        };
+        envelope.body[..body.len()].copy_from_slice(body);
+        zerocopy::transmute!(envelope)
+    }
+
+    /// Reads a message that came with `descriptors` descriptors.
+    ///
+    /// # Errors
+    /// [`ProtocolError`]: anything that [`Message::encode`] of this build would not have written.
+    pub fn decode(bytes: &[u8], descriptors: usize) -> Result<Self, ProtocolError> {
+        let envelope = Envelope::read_from_bytes(bytes).map_err(|_| ProtocolError::Length(bytes.len()))?;
+        let header = envelope.header;
+        if header.magic != MAGIC {
+            return Err(ProtocolError::Magic);
+        }
+        if header.version != VERSION || header.layout != LAYOUT {
+            return Err(ProtocolError::Foreign(header.version));
+        }
+        if usize::try_from(header.descriptors) != Ok(descriptors) {
+            return Err(ProtocolError::Descriptors { told: header.descriptors, came: descriptors });
+        }
+        let body = &envelope.body;
+        match header.kind {
+            1 => read(body).map(Self::Plan),
+            2 => read(body).map(Self::Port),
+            3 => read(body).map(Self::Segment),
+            4 => read(body).map(Self::Link),
+            5 => read(body).map(Self::Ready),
+            6 => read(body).map(Self::Retire),
+            7 => read(body).map(Self::PortReturned),
+            kind => Err(ProtocolError::Kind(kind)),
+        }
+    }
+}
+
+/// Reads a body from the start of its field.
+fn read<T: FromBytes>(body: &[u8; BODY_BYTES]) -> Result<T, ProtocolError> {
+    T::read_from_prefix(body).map(|(value, _)| value).map_err(|_| ProtocolError::Length(BODY_BYTES))
+}
+
+#[cfg(test)]
+#[path = "protocol_tests.rs"]
+mod tests;

@@ -1,0 +1,237 @@
+//! The runtime directory: one instance per directory, shown by a locked file; and the list of
+//! children, by which the next keeper finds those of a keeper that was killed.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, Gid, Mode, OFlags};
+
+/// Name of the lock file.
+const LOCK: &str = "lock";
+/// Name of the list of children.
+const CHILDREN: &str = "children";
+
+/// Why the directory cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// Another keeper holds the lock.
+    #[error(
+        "sixlane is already running in {path} (pid {pid}): stop it first, or give this one another directory with --runtime"
+    )]
+    Running {
+        /// The directory.
+        path: PathBuf,
+        /// The other keeper's process id.
+        pid: String,
+    },
+    /// The directory or a file in it cannot be made.
+    #[error("cannot use the runtime directory {path} ({cause}): name a writable one with --runtime")]
+    Unusable {
+        /// The directory.
+        path: PathBuf,
+        /// The system's answer.
+        cause: io::Error,
+    },
+}
+
+/// The locked runtime directory. Dropping it frees the lock; [`RuntimeDirectory::remove`] takes the
+/// files away as well.
+#[derive(Debug)]
+pub struct RuntimeDirectory {
+    path: PathBuf,
+    lock: File,
+    created: bool,
+}
+
+impl RuntimeDirectory {
+    /// Makes the directory if need be and locks it.
+    ///
+    /// # Errors
+    /// [`RuntimeError`].
+    pub fn open(path: &Path) -> Result<Self, RuntimeError> {
+        let unusable = |cause: io::Error| RuntimeError::Unusable { path: path.to_path_buf(), cause };
+        let created = match fs::DirBuilder::new().mode(0o755).create(path) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+            Err(error) => return Err(unusable(error)),
+        };
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o644)
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+            .open(path.join(LOCK))
+            .map_err(unusable)?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut pid = String::new();
+                let read = lock.read_to_string(&mut pid);
+                return Err(RuntimeError::Running {
+                    path: path.to_path_buf(),
+                    pid: read.map_or_else(|_| "unknown".into(), |_| pid.trim().into()),
+                });
+            }
+            Err(error) => return Err(unusable(error.into())),
+        }
+        lock.set_len(0).map_err(unusable)?;
+        lock.rewind().map_err(unusable)?;
+        writeln!(lock, "{}", std::process::id()).map_err(unusable)?;
+        Ok(Self { path: path.to_path_buf(), lock, created })
+    }
+
+    /// Lets the group of control make its socket in the directory. Others may pass through; the
+    /// sticky bit keeps control from removing the lock.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Unusable`].
+    pub fn admit(&self, group: u32) -> Result<(), RuntimeError> {
+        let unusable = |cause: io::Error| RuntimeError::Unusable { path: self.path.clone(), cause };
+        // A file's owner may give it to a group of his own: so this needs CAP_SETGID, which the
+        // keeper has, and not CAP_CHOWN, which it has not.
+        let group = Gid::from_raw(group);
+        let given = rustix::thread::set_thread_groups(&[group])
+            .and_then(|()| rustix::fs::chown(&self.path, None, Some(group)))
+            .and_then(|()| rustix::thread::set_thread_groups(&[]));
+        given.map_err(|error| unusable(error.into()))?;
+        rustix::fs::chmod(&self.path, Mode::from_raw_mode(0o1771)).map_err(|error| unusable(error.into()))
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes down who our children are.
+    ///
+    /// # Errors
+    /// The file system's error.
+    pub fn note_children(&self, children: &[Noted]) -> io::Result<()> {
+        let text: String =
+            children.iter().map(|child| format!("{} {}\n", child.pid, child.started)).collect();
+        let path = self.path.join(CHILDREN);
+        fs::write(&path, text)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
+    }
+
+    /// The children that a keeper before us wrote down.
+    pub fn noted_children(&self) -> Vec<Noted> {
+        let text = fs::read_to_string(self.path.join(CHILDREN)).unwrap_or_default();
+        text.lines().filter_map(Noted::parse).collect()
+    }
+
+    /// Removes our files, and the directory if we made it.
+    pub fn remove(self) {
+        let _ = fs::remove_file(self.path.join(CHILDREN));
+        let _ = fs::remove_file(self.path.join("admin.sock"));
+        let _ = fs::remove_file(self.path.join(LOCK));
+        if self.created {
+            let _ = fs::remove_dir(&self.path);
+        }
+        drop(self.lock);
+    }
+}
+
+/// A process that cannot be mistaken for a later one of the same number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Noted {
+    /// Process id.
+    pub pid: i32,
+    /// When it started: clock ticks after boot.
+    pub started: u64,
+}
+
+impl Noted {
+    /// Notes a process that lives now.
+    pub fn of(pid: i32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        Some(Self { pid, started: start_time(&stat)? })
+    }
+
+    /// Whether this very process still lives (or is a zombie).
+    pub fn lives(self) -> bool {
+        Self::of(self.pid) == Some(self)
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        let (pid, started) = line.split_once(' ')?;
+        Some(Self { pid: pid.parse().ok().filter(|pid| *pid > 1)?, started: started.parse().ok()? })
+    }
+}
+
+/// Field 22 of `/proc/PID/stat`; the name before it may hold anything, so count from its bracket.
+fn start_time(stat: &str) -> Option<u64> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_instance_is_told_the_pid_of_the_first() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("run");
+        let first = RuntimeDirectory::open(&path).unwrap();
+        let error = RuntimeDirectory::open(&path).unwrap_err().to_string();
+        let pid = std::process::id().to_string();
+        assert!(error.contains(&format!("pid {pid}")), "{error}");
+        first.remove();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_stale_lock_does_not_stop_the_next_start() {
+        let parent = tempfile::tempdir().unwrap();
+        fs::write(parent.path().join(LOCK), "4194305\nlong old text").unwrap();
+        let held = RuntimeDirectory::open(parent.path()).unwrap();
+        let text = fs::read_to_string(parent.path().join(LOCK)).unwrap();
+        assert_eq!(text, format!("{}\n", std::process::id()));
+        held.remove();
+        assert!(parent.path().exists(), "the directory was not ours to remove");
+    }
+
+    #[test]
+    fn a_missing_parent_is_a_sentence() {
+        let error = RuntimeDirectory::open(Path::new("/nonexistent/a/b")).unwrap_err();
+        assert!(error.to_string().contains("/nonexistent/a/b"));
+        assert!(error.to_string().contains("--runtime"));
+    }
+
+    #[test]
+    fn a_link_in_place_of_the_lock_is_not_followed() {
+        let parent = tempfile::tempdir().unwrap();
+        let target = parent.path().join("precious");
+        fs::write(&target, "keep me").unwrap();
+        std::os::unix::fs::symlink(&target, parent.path().join(LOCK)).unwrap();
+        RuntimeDirectory::open(parent.path()).unwrap_err();
+        assert_eq!(fs::read_to_string(&target).unwrap(), "keep me");
+    }
+
+    #[test]
+    fn children_are_noted_by_pid_and_start() {
+        let parent = tempfile::tempdir().unwrap();
+        let held = RuntimeDirectory::open(parent.path()).unwrap();
+        assert_eq!(held.noted_children(), []);
+        let own = Noted::of(std::process::id().cast_signed()).unwrap();
+        held.note_children(&[own]).unwrap();
+        assert_eq!(held.noted_children(), [own]);
+        assert!(own.lives());
+        let other = Noted { started: own.started + 1, ..own };
+        assert!(!other.lives());
+    }
+
+    #[test]
+    fn garbage_in_the_list_is_skipped() {
+        for line in ["", "x 1", "1 5", "-4 5", "12", "12 x"] {
+            assert_eq!(Noted::parse(line), None, "{line}");
+        }
+        let name = "7 (a b) c) R 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 99 20";
+        assert_eq!(start_time(name), Some(99));
+    }
+}
