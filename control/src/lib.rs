@@ -7,6 +7,8 @@
 
 pub mod config;
 mod link;
+mod neighbours;
+mod netlink;
 mod run;
 
 pub use link::{FromKeeper, KeeperLink, MapFds, PlanFacts, PortFact, ToKeeper};

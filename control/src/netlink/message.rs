@@ -1,0 +1,170 @@
+//! Typed messages: links, addresses, routes, neighbours, and the protocol's own ends and errors.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use zerocopy::FromBytes;
+
+use super::attribute::{RawMessage, attributes};
+use super::route::{Route, parse_route};
+use super::uapi::{self, AddressHeader, LinkHeader, NeighbourHeader};
+
+/// A network interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) ifindex: u32,
+    pub(crate) name: String,
+    /// Zero for interfaces without a six-byte address.
+    pub(crate) mac: [u8; 6],
+    pub(crate) mtu: u32,
+    pub(crate) up: bool,
+}
+
+/// An address of the box.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Address {
+    pub(crate) ifindex: u32,
+    pub(crate) address: IpAddr,
+    pub(crate) prefix_len: u8,
+    /// The other end of a point-to-point address, `None` on ordinary links.
+    pub(crate) peer: Option<IpAddr>,
+    /// RT_SCOPE_: 0 is global.
+    pub(crate) scope: u8,
+    pub(crate) deprecated: bool,
+}
+
+/// What the kernel knows of a neighbour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Neighbour {
+    pub(crate) ifindex: u32,
+    pub(crate) address: IpAddr,
+    /// NUD_ state.
+    pub(crate) state: u16,
+    pub(crate) mac: Option<[u8; 6]>,
+}
+
+/// One message from the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Message {
+    Link(Link),
+    LinkGone(u32),
+    Address(Address),
+    AddressGone(Address),
+    Route(Route),
+    RouteGone(Route),
+    Neighbour(Neighbour),
+    NeighbourGone(Neighbour),
+    /// End of a dump; not 0: the dump failed with this (negative) errno.
+    Done(i32),
+    /// Answer to a request: 0 or a negative errno.
+    Answer(i32),
+    /// The kernel lost messages.
+    Overrun,
+    /// Something that a relay does not need.
+    Other,
+}
+
+/// Reads one message. `None`: its bytes are not what its number says.
+pub(crate) fn parse(raw: &RawMessage<'_>) -> Option<Message> {
+    let payload = raw.payload;
+    Some(match raw.header.kind {
+        uapi::NLMSG_DONE => Message::Done(leading_i32(payload).unwrap_or(0)),
+        uapi::NLMSG_ERROR => Message::Answer(leading_i32(payload)?),
+        uapi::NLMSG_OVERRUN => Message::Overrun,
+        uapi::RTM_NEWLINK => Message::Link(parse_link(payload)?),
+        uapi::RTM_DELLINK => Message::LinkGone(LinkHeader::read_from_prefix(payload).ok()?.0.ifindex),
+        uapi::RTM_NEWADDR => parse_address(payload)?.map_or(Message::Other, Message::Address),
+        uapi::RTM_DELADDR => parse_address(payload)?.map_or(Message::Other, Message::AddressGone),
+        uapi::RTM_NEWROUTE => parse_route(payload)?.map_or(Message::Other, Message::Route),
+        uapi::RTM_DELROUTE => parse_route(payload)?.map_or(Message::Other, Message::RouteGone),
+        uapi::RTM_NEWNEIGH => parse_neighbour(payload)?.map_or(Message::Other, Message::Neighbour),
+        uapi::RTM_DELNEIGH => parse_neighbour(payload)?.map_or(Message::Other, Message::NeighbourGone),
+        _ => Message::Other,
+    })
+}
+
+fn leading_i32(payload: &[u8]) -> Option<i32> {
+    Some(i32::from_ne_bytes(*payload.first_chunk()?))
+}
+
+/// An address of `family` from exactly its bytes.
+pub(crate) fn ip(family: u8, value: &[u8]) -> Option<IpAddr> {
+    match family {
+        uapi::AF_INET => Some(Ipv4Addr::from(<[u8; 4]>::try_from(value).ok()?).into()),
+        uapi::AF_INET6 => Some(Ipv6Addr::from(<[u8; 16]>::try_from(value).ok()?).into()),
+        _ => None,
+    }
+}
+
+fn parse_link(payload: &[u8]) -> Option<Link> {
+    let (header, rest) = LinkHeader::read_from_prefix(payload).ok()?;
+    let mut link = Link {
+        ifindex: header.ifindex,
+        name: String::new(),
+        mac: [0; 6],
+        mtu: 0,
+        up: header.flags & uapi::IFF_UP != 0,
+    };
+    for attribute in attributes(rest) {
+        match attribute.kind {
+            uapi::IFLA_IFNAME => link.name = attribute.name()?,
+            uapi::IFLA_ADDRESS => link.mac = attribute.mac().unwrap_or([0; 6]),
+            uapi::IFLA_MTU => link.mtu = attribute.u32()?,
+            _ => {}
+        }
+    }
+    Some(link)
+}
+
+/// `Some(None)`: another family than IPv4 and IPv6, or an address that is not usable.
+fn parse_address(payload: &[u8]) -> Option<Option<Address>> {
+    let (header, rest) = AddressHeader::read_from_prefix(payload).ok()?;
+    let longest = match header.family {
+        uapi::AF_INET => 32,
+        uapi::AF_INET6 => 128,
+        _ => return Some(None),
+    };
+    if header.prefix_len > longest {
+        return None;
+    }
+    let (mut local, mut far, mut flags) = (None, None, u32::from(header.flags));
+    for attribute in attributes(rest) {
+        match attribute.kind {
+            uapi::IFA_LOCAL => local = Some(ip(header.family, attribute.value)?),
+            uapi::IFA_ADDRESS => far = Some(ip(header.family, attribute.value)?),
+            uapi::IFA_FLAGS => flags = attribute.u32()?,
+            _ => {}
+        }
+    }
+    if flags & uapi::IFA_F_DADFAILED != 0 {
+        return Some(None);
+    }
+    // On a point-to-point link IFA_ADDRESS is the other end and IFA_LOCAL ours; else they are equal
+    // (IPv4) or only IFA_ADDRESS is there (IPv6).
+    let address = local.or(far)?;
+    Some(Some(Address {
+        ifindex: header.ifindex,
+        address,
+        prefix_len: header.prefix_len,
+        peer: far.filter(|&far| far != address),
+        scope: header.scope,
+        deprecated: flags & uapi::IFA_F_DEPRECATED != 0,
+    }))
+}
+
+/// `Some(None)`: not a neighbour of ours (bridge entries, proxies).
+fn parse_neighbour(payload: &[u8]) -> Option<Option<Neighbour>> {
+    let (header, rest) = NeighbourHeader::read_from_prefix(payload).ok()?;
+    if !matches!(header.family, uapi::AF_INET | uapi::AF_INET6) || header.flags & uapi::NTF_PROXY != 0 {
+        return Some(None);
+    }
+    let (mut address, mut mac) = (None, None);
+    for attribute in attributes(rest) {
+        match attribute.kind {
+            uapi::NDA_DST => address = Some(ip(header.family, attribute.value)?),
+            uapi::NDA_LLADDR => mac = attribute.mac(),
+            _ => {}
+        }
+    }
+    let address = address?;
+    Some(Some(Neighbour { ifindex: header.ifindex, address, state: header.state, mac }))
+}

@@ -1,0 +1,162 @@
+//! Routes: the kernel's answer to "where to", in the form that the tables need.
+//!
+//! Of several paths with equal cost (RTA_MULTIPATH) all are read; how many are used is the
+//! compiler's decision. Routes that point at nexthop objects (RTA_NH_ID) also carry their paths,
+//! because the kernel's `nexthop_compat_mode` is on by default.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+use zerocopy::FromBytes;
+
+use super::attribute::{Attribute, attributes};
+use super::message::ip;
+use super::uapi::{self, PathHeader, RouteHeader};
+
+/// Most paths that are read of one route (the kernel itself allows more; a relay has 64 ports).
+const PATHS_MAX: usize = 64;
+
+/// One way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Path {
+    pub(crate) ifindex: u32,
+    /// `None`: the destination is on the link.
+    pub(crate) gateway: Option<IpAddr>,
+    /// The kernel wraps packets for this path itself (lightweight tunnels): not ours to forward.
+    pub(crate) foreign: bool,
+}
+
+/// What a route does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Forward over one of the live paths; never empty.
+    Paths(Vec<Path>),
+    /// Drop silently.
+    Blackhole,
+    /// Drop and say "unreachable".
+    Unreachable,
+    /// Drop and say "administratively prohibited".
+    Prohibit,
+}
+
+/// A route of a kernel table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) destination: IpNet,
+    pub(crate) table: u32,
+    /// RTPROT_: who installed it.
+    pub(crate) protocol: u8,
+    /// The metric: the smallest wins.
+    pub(crate) priority: u32,
+    pub(crate) action: Action,
+}
+
+/// Reads a route. `None`: malformed. `Some(None)`: a route that a relay does not use (local and
+/// multicast tables, copies, source-specific and ToS routes, dead paths).
+pub(crate) fn parse_route(payload: &[u8]) -> Option<Option<Route>> {
+    let (header, rest) = RouteHeader::read_from_prefix(payload).ok()?;
+    let any: IpAddr = match header.family {
+        uapi::AF_INET => Ipv4Addr::UNSPECIFIED.into(),
+        uapi::AF_INET6 => Ipv6Addr::UNSPECIFIED.into(),
+        _ => return Some(None),
+    };
+    if header.src_len != 0 || header.tos != 0 || header.flags & uapi::RTM_F_CLONED != 0 {
+        return Some(None);
+    }
+    let parts = read_parts(&header, rest)?;
+    let Some(action) = action(header.kind, parts.paths) else { return Some(None) };
+    let destination = IpNet::new(parts.destination.unwrap_or(any), header.dst_len).ok()?.trunc();
+    Some(Some(Route {
+        destination,
+        table: parts.table,
+        protocol: header.protocol,
+        priority: parts.priority,
+        action,
+    }))
+}
+
+/// The attributes of a route.
+struct Parts {
+    destination: Option<IpAddr>,
+    table: u32,
+    priority: u32,
+    paths: Vec<Path>,
+}
+
+fn read_parts(header: &RouteHeader, rest: &[u8]) -> Option<Parts> {
+    let mut parts =
+        Parts { destination: None, table: u32::from(header.table), priority: 0, paths: Vec::new() };
+    let mut single = PathParts::default();
+    for attribute in attributes(rest) {
+        match attribute.kind {
+            uapi::RTA_DST => parts.destination = Some(ip(header.family, attribute.value)?),
+            uapi::RTA_TABLE => parts.table = attribute.u32()?,
+            uapi::RTA_PRIORITY => parts.priority = attribute.u32()?,
+            uapi::RTA_OIF => single.ifindex = attribute.u32()?,
+            uapi::RTA_MULTIPATH => read_paths(header.family, attribute.value, &mut parts.paths),
+            _ => single.read(header.family, &attribute),
+        }
+    }
+    if parts.paths.is_empty() && single.ifindex != 0 && !dead(header.flags) {
+        parts.paths.push(single.finish());
+    }
+    Some(parts)
+}
+
+fn dead(flags: u32) -> bool {
+    flags & (uapi::RTNH_F_DEAD | uapi::RTNH_F_LINKDOWN) != 0
+}
+
+/// The attributes that describe one path.
+#[derive(Default)]
+struct PathParts {
+    ifindex: u32,
+    gateway: Option<IpAddr>,
+    foreign: bool,
+}
+
+impl PathParts {
+    fn read(&mut self, family: u8, attribute: &Attribute<'_>) {
+        match attribute.kind {
+            uapi::RTA_GATEWAY => self.gateway = ip(family, attribute.value),
+            uapi::RTA_VIA => self.gateway = via(attribute.value),
+            uapi::RTA_ENCAP_TYPE => self.foreign = true,
+            _ => {}
+        }
+    }
+
+    fn finish(self) -> Path {
+        Path { ifindex: self.ifindex, gateway: self.gateway, foreign: self.foreign }
+    }
+}
+
+/// `struct rtvia`: a gateway of another family (an IPv4 route over an IPv6 neighbour).
+fn via(value: &[u8]) -> Option<IpAddr> {
+    let (family, address) = value.split_first_chunk::<2>()?;
+    ip(u8::try_from(u16::from_ne_bytes(*family)).ok()?, address)
+}
+
+fn read_paths(family: u8, mut bytes: &[u8], paths: &mut Vec<Path>) {
+    while let Ok((header, _)) = PathHeader::read_from_prefix(bytes) {
+        let length = usize::from(header.length);
+        let Some(inner) = bytes.get(size_of::<PathHeader>()..length) else { return };
+        if !dead(u32::from(header.flags)) && paths.len() < PATHS_MAX {
+            let mut parts = PathParts { ifindex: header.ifindex, ..PathParts::default() };
+            for attribute in attributes(inner) {
+                parts.read(family, &attribute);
+            }
+            paths.push(parts.finish());
+        }
+        bytes = bytes.get((length + 3) & !3..).unwrap_or(&[]);
+    }
+}
+
+fn action(kind: u8, paths: Vec<Path>) -> Option<Action> {
+    match kind {
+        uapi::RTN_UNICAST if !paths.is_empty() => Some(Action::Paths(paths)),
+        uapi::RTN_BLACKHOLE => Some(Action::Blackhole),
+        uapi::RTN_UNREACHABLE => Some(Action::Unreachable),
+        uapi::RTN_PROHIBIT => Some(Action::Prohibit),
+        _ => None,
+    }
+}
