@@ -46,17 +46,34 @@ pub const ECN_NORMAL: u8 = 0;
 /// ECN setting: the outer one is zero (RFC 6040 §4.1, compatibility mode; RFC 9601 §4).
 pub const ECN_COMPATIBILITY: u8 = 1;
 
-/// The inner ECN field after decapsulation (RFC 6040 §4.2), or `None`: drop, because the mark cannot be
-/// passed on.
+/// RFC 6040 §4.2, one result of two bits for each of the sixteen combinations, at `inner * 4 + outer`.
+/// (Not-ECT with CE stands here as Not-ECT; it is a drop.)
+const COMBINED: u32 = {
+    let mut table = 0;
+    let mut at = 0;
+    while at < 16 {
+        let (inner, outer) = ((at >> 2) as u8, (at & 3) as u8);
+        let result = match (inner, outer) {
+            (NOT_ECT, _) => NOT_ECT,
+            (_, CE) => CE,
+            (ECT_0, ECT_1) => ECT_1,
+            _ => inner,
+        };
+        table |= (result as u32) << (2 * at);
+        at += 1;
+    }
+    table
+};
+
+/// The inner traffic class after decapsulation: its DSCP stays, its ECN field takes up the outer mark (RFC
+/// 6040 §4.2). `None`: drop, because the mark cannot be passed on.
 #[inline]
 #[must_use]
-pub const fn decapsulated_ecn(inner: u8, outer: u8) -> Option<u8> {
-    let (inner, outer) = (inner & ECN_MASK, outer & ECN_MASK);
-    match (inner, outer) {
-        (NOT_ECT, CE) => None,
-        (NOT_ECT, _) => Some(NOT_ECT),
-        (_, CE) => Some(CE),
-        (ECT_0, ECT_1) => Some(ECT_1),
-        _ => Some(inner),
+pub const fn decapsulated(inner: u8, outer: u8) -> Option<u8> {
+    let (inner_ecn, outer_ecn) = (inner & ECN_MASK, outer & ECN_MASK);
+    if inner_ecn == NOT_ECT && outer_ecn == CE {
+        return None;
     }
+    let ecn = (COMBINED >> (2 * (inner_ecn << 2 | outer_ecn))) as u8 & ECN_MASK;
+    Some(inner & !ECN_MASK | ecn)
 }

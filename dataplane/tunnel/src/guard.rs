@@ -1,1 +1,319 @@
-//! The anti-spoofing, bogon, loop and header rules, in one list.
+//! The anti-spoofing, bogon, loop and header rules, in one list: RFC 3964 §5, RFC 6324 §3.3, RFC 4890
+//! §4.3.3 and RFC 9288 §3.5.
+//!
+//! Every rule set stands here as a *list*: checks in the order that decides which reason a packet gets
+//! (sanity of each address first, then the correspondence between them, then loops). In front of a list
+//! stands a *screen*: a few comparisons that recognise the packets about which no rule can have anything
+//! to say. A packet that does not pass the screen is not refused, it is read against the list. So a screen
+//! may be too strict, which costs time, but never too lenient; a property test holds the two together.
+
+use crate::bogon::refused6;
+use crate::embed::{SIXTOFOUR_PREFIX, TEREDO_PREFIX, is_sixtofour, isatap_v4, sixtofour_v4, teredo};
+use crate::{Class4, Classes, Reason};
+use sixlane_wire::extension::{self, Step, Walk};
+use sixlane_wire::{ipv4, ipv6, ipv6::Address};
+
+/// The 6to4 relay anycast address, 192.88.99.1 (RFC 3068 §2.4).
+pub const ANYCAST_RELAY: u32 = 0xc058_6301;
+
+/// An embedded IPv4 address with one of these is insane (RFC 3964 §5.3.1).
+const EMBEDDED_INSANE: Class4 = Class4::EMBEDDED_BOGON.union(Class4::BROADCAST);
+/// An outer source with one of these is refused by the 6to4 function.
+const OUTER_REFUSED: Class4 = Class4::OUTER_BOGON
+    .union(Class4::BROADCAST)
+    .union(Class4::OWN)
+    .union(Class4::KNOWN_RELAY)
+    .union(Class4::NOT_ALLOWED);
+/// An embedded destination with one of these is not tunnelled to.
+const FAR_END_REFUSED: Class4 = Class4::OWN.union(Class4::KNOWN_RELAY).union(Class4::NOT_ALLOWED);
+
+/// The outer source of a packet to the 6to4 address, and what it carries.
+///
+/// # Errors
+/// `v4_src_bogon`, `own_source`, `icmp_quote_untrusted`, `no_tunnel`, `known_relay`, `not_allowed`.
+#[inline]
+pub fn outer_source(class: Class4, protocol: u8) -> Result<(), Reason> {
+    if !class.intersects(OUTER_REFUSED) && protocol == ipv4::IPV6 {
+        return Ok(());
+    }
+    Err(outer_source_list(class, protocol))
+}
+
+#[cold]
+fn outer_source_list(class: Class4, protocol: u8) -> Reason {
+    if class.intersects(Class4::OUTER_BOGON.union(Class4::BROADCAST)) {
+        Reason::V4SrcBogon
+    } else if class.contains(Class4::OWN) {
+        Reason::OwnSource
+    } else if protocol == ipv4::ICMP {
+        Reason::IcmpQuoteUntrusted
+    } else if protocol != ipv4::IPV6 {
+        Reason::NoTunnel
+    } else if class.contains(Class4::KNOWN_RELAY) {
+        Reason::KnownRelay
+    } else {
+        Reason::NotAllowed
+    }
+}
+
+/// The inner addresses of a packet that leaves the tunnel of a 6to4 relay (SEC-10 to SEC-19, LOOP-02).
+///
+/// # Errors
+/// `v6_linklocal_on_6to4`, `v6_src_bogon`, `v6_dst_bogon`, `v4_embedded_bogon`, `v6_native_native`,
+/// `sixto4_relay_native_src`, `sixto4_src_mismatch`, `sixto4_to_6to4_via_relay`, `loop_local_v4_in_dst`.
+#[inline]
+pub fn leaving<C: Classes>(
+    source: Address,
+    destination: Address,
+    outer: (u32, Class4),
+    classes: &C,
+) -> Result<(), Reason> {
+    let matches = source.hi >> 16 == u64::from(SIXTOFOUR_PREFIX) << 32 | u64::from(outer.0);
+    if matches && is_plain(destination) && !outer.1.intersects(EMBEDDED_INSANE) {
+        return Ok(());
+    }
+    leaving_list(source, destination, outer.0, classes)
+}
+
+#[cold]
+fn leaving_list<C: Classes>(
+    source: Address,
+    destination: Address,
+    outer: u32,
+    classes: &C,
+) -> Result<(), Reason> {
+    if source.is_link_local() || destination.is_link_local() {
+        return Err(Reason::V6LinklocalOn6to4);
+    }
+    sane(source, destination, classes.lab())?;
+    let from = sixtofour_v4(source);
+    let to = sixtofour_v4(destination);
+    // The anycast address is no bogon when it is the relay itself that speaks (RFC 7526 §6, SEC-12).
+    if from.is_some_and(|v4| insane(v4, classes) && (v4, outer) != (ANYCAST_RELAY, ANYCAST_RELAY))
+        || to.is_some_and(|v4| insane(v4, classes))
+    {
+        return Err(Reason::V4EmbeddedBogon);
+    }
+    match (from, to) {
+        (None, None) => Err(Reason::V6NativeNative),
+        (None, Some(_)) => Err(Reason::Sixto4RelayNativeSrc),
+        (Some(v4), _) if v4 != outer => Err(Reason::Sixto4SrcMismatch),
+        (Some(_), Some(_)) => Err(Reason::Sixto4To6to4ViaRelay),
+        (Some(_), None) if embeds_own(destination, classes) => Err(Reason::LoopLocalV4InDst),
+        (Some(_), None) => Ok(()),
+    }
+}
+
+/// The addresses of a packet from a port (SEC-03, FWD-04), and the properties of the IPv4 address that a
+/// 6to4 destination embeds.
+///
+/// # Errors
+/// `v6_src_bogon`, `v6_dst_bogon`, `v4_embedded_bogon`, `beyond_scope`, `own_source`.
+#[inline]
+pub fn native<C: Classes>(source: Address, destination: Address, classes: &C) -> Result<Class4, Reason> {
+    let embedded = match sixtofour_v4(destination) {
+        Some(v4) => classes.class4(v4),
+        None => Class4::NONE,
+    };
+    let aim = !embedded.intersects(EMBEDDED_INSANE) & (is_sixtofour(destination) | is_plain(destination));
+    if aim && is_plain(source) && source != destination {
+        return Ok(embedded);
+    }
+    native_list(source, destination, embedded, classes)
+}
+
+#[cold]
+fn native_list<C: Classes>(
+    source: Address,
+    destination: Address,
+    embedded: Class4,
+    classes: &C,
+) -> Result<Class4, Reason> {
+    let beyond = source.is_link_local();
+    // A link-local source is judged last: it alone is answered.
+    let judged = if beyond { Address { hi: 0x2000 << 48, lo: 0 } } else { source };
+    sane(judged, destination, classes.lab())?;
+    let from = sixtofour_v4(source).map_or(Class4::NONE, |v4| classes.class4(v4));
+    if from.union(embedded).intersects(EMBEDDED_INSANE) {
+        return Err(Reason::V4EmbeddedBogon);
+    }
+    if beyond {
+        return Err(Reason::BeyondScope);
+    }
+    if from.contains(Class4::OWN) || source == destination {
+        return Err(Reason::OwnSource);
+    }
+    Ok(embedded)
+}
+
+/// A packet that is about to enter the 6to4 tunnel of a relay, after [`native`] (SEC-05 to SEC-07,
+/// LOOP-01). `embedded` is what [`native`] said about the destination.
+///
+/// # Errors
+/// `sixto4_native_src_6to4`, `v6_native_native`, `v4_local_address`, `known_relay`, `not_allowed`,
+/// `loop_local_v4_in_src`.
+#[inline]
+pub fn entering<C: Classes>(
+    source: Address,
+    destination: Address,
+    embedded: Class4,
+    classes: &C,
+) -> Result<(), Reason> {
+    let aim = is_sixtofour(destination) & !embedded.intersects(FAR_END_REFUSED);
+    if aim && is_plain(source) {
+        return Ok(());
+    }
+    entering_list(source, destination, embedded, classes)
+}
+
+#[cold]
+fn entering_list<C: Classes>(
+    source: Address,
+    destination: Address,
+    embedded: Class4,
+    classes: &C,
+) -> Result<(), Reason> {
+    if is_sixtofour(source) {
+        Err(Reason::Sixto4NativeSrc6to4)
+    } else if !is_sixtofour(destination) {
+        Err(Reason::V6NativeNative)
+    } else if embedded.contains(Class4::OWN) {
+        Err(Reason::V4LocalAddress)
+    } else if embedded.contains(Class4::KNOWN_RELAY) {
+        Err(Reason::KnownRelay)
+    } else if embedded.contains(Class4::NOT_ALLOWED) {
+        Err(Reason::NotAllowed)
+    } else if embeds_own(source, classes) {
+        Err(Reason::LoopLocalV4InSrc)
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether an ICMPv6 error may go to the source of a packet from a port: a 6to4 source is not checked
+/// there against anything, so that an error would travel to whoever it embeds (RFC 3964 §4.1.4, ICMP-10).
+#[inline]
+#[must_use]
+pub const fn is_answerable(source: Address) -> bool {
+    !is_sixtofour(source)
+}
+
+/// The screen of addresses: global unicast, outside every special block, and no place for an IPv4 address
+/// that anybody knows. Bogon and loop rules have nothing to say about such an address.
+#[inline]
+const fn is_plain(address: Address) -> bool {
+    let top = address.hi >> 48;
+    let global = address.hi >> 61 == 0b001;
+    let old = top | 1 == 0x3fff;
+    let assigned = address.hi >> 41 == (TEREDO_PREFIX >> 9) as u64;
+    let documentation = address.hi >> 32 == 0x2001_0db8;
+    let isatap = (address.lo >> 32) | 0x0200_0000 == 0x0200_5efe;
+    global & !(old | assigned | documentation | is_sixtofour(address) | isatap)
+}
+
+/// Sanity of both addresses but for the IPv4 addresses in them (SEC-02).
+fn sane(source: Address, destination: Address, lab: bool) -> Result<(), Reason> {
+    if refused6(source, lab) {
+        return Err(Reason::V6SrcBogon);
+    }
+    if refused6(destination, lab) {
+        return Err(Reason::V6DstBogon);
+    }
+    Ok(())
+}
+
+fn insane<C: Classes>(v4: u32, classes: &C) -> bool {
+    classes.class4(v4).intersects(EMBEDDED_INSANE)
+}
+
+/// Whether an address that is not of the tunnel in use embeds an IPv4 address of this box, in the ISATAP
+/// or Teredo form (LOOP-03). Private addresses are ambiguous and do not count (LOOP-04).
+fn embeds_own<C: Classes>(address: Address, classes: &C) -> bool {
+    let own = |v4: u32| {
+        let class = classes.class4(v4);
+        class.contains(Class4::OWN) && !class.contains(Class4::EMBEDDED_BOGON)
+    };
+    isatap_v4(address).is_some_and(own)
+        || teredo(address).is_some_and(|fields| own(fields.client) || own(fields.server))
+}
+
+/// A set of the 256 values of a byte.
+struct ByteSet([u64; 4]);
+
+impl ByteSet {
+    const fn of(members: &[u8]) -> ByteSet {
+        let mut words = [0; 4];
+        let mut i = 0;
+        while i < members.len() {
+            words[(members[i] >> 6) as usize] |= 1 << (members[i] & 63);
+            i += 1;
+        }
+        ByteSet(words)
+    }
+
+    #[inline]
+    const fn contains(&self, value: u8) -> bool {
+        self.0[(value >> 6) as usize] >> (value & 63) & 1 != 0
+    }
+}
+
+/// Next-header values about which the header rules have something to say.
+static JUDGED: ByteSet = ByteSet::of(&[
+    ipv6::HOP_BY_HOP,
+    extension::ROUTING,
+    extension::FRAGMENT,
+    extension::AUTHENTICATION,
+    extension::DESTINATION_OPTIONS,
+    extension::MOBILITY,
+    extension::HIP,
+    extension::SHIM6,
+    ipv6::ICMPV6,
+]);
+
+/// ICMPv6 types that never leave their link (RFC 4890 §4.3.3): multicast listener discovery, neighbour
+/// discovery, inverse discovery, SEND, multicast router discovery.
+static LINK_ONLY: ByteSet =
+    ByteSet::of(&[130, 131, 132, 133, 134, 135, 136, 137, 141, 142, 143, 148, 149, 151, 152, 153]);
+
+/// The header chain of a packet in transit (FLT-01, FLT-03, FLT-04).
+///
+/// # Errors
+/// `routing_header_type0`, `routing_header`, `nd_transit`, `ext_chain`.
+#[inline]
+pub fn header_chain(next_header: u8, payload: &[u8]) -> Result<(), Reason> {
+    if !JUDGED.contains(next_header) {
+        return Ok(());
+    }
+    if next_header == ipv6::ICMPV6 {
+        return icmpv6_in_transit(payload);
+    }
+    header_chain_walk(next_header, payload)
+}
+
+#[inline]
+fn icmpv6_in_transit(message: &[u8]) -> Result<(), Reason> {
+    match message.first() {
+        Some(&kind) if LINK_ONLY.contains(kind) => Err(Reason::NdTransit),
+        _ => Ok(()),
+    }
+}
+
+#[cold]
+fn header_chain_walk(next_header: u8, payload: &[u8]) -> Result<(), Reason> {
+    let mut walk = Walk::new(next_header, payload);
+    loop {
+        match walk.step() {
+            Step::Routing { kind: extension::ROUTING_TYPE_SOURCE_ROUTE, .. } => {
+                return Err(Reason::RoutingHeaderType0);
+            }
+            Step::Routing { kind: extension::ROUTING_TYPE_NIMROD | extension::ROUTING_TYPE_RPL, .. } => {
+                return Err(Reason::RoutingHeader);
+            }
+            Step::Routing { .. } | Step::Extension(_) => {}
+            Step::Upper(ipv6::ICMPV6, message) => return icmpv6_in_transit(message),
+            // What cannot be read passes: it is for the destination to judge (FWD-10, RFC 7112 §5).
+            Step::Upper(..) | Step::LaterFragment(_) | Step::Truncated => return Ok(()),
+            Step::TooLong => return Err(Reason::ExtChain),
+        }
+    }
+}

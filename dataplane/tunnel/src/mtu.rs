@@ -14,7 +14,6 @@ pub const fn fits(len: u32, mtu: u32) -> bool {
 }
 
 /// The verdict for a packet that does not fit: the error names the MTU, never less than 1280 (ICMP-08).
-#[must_use]
 #[cold]
 pub const fn too_big(mtu: u32) -> Verdict {
     let mtu = if mtu < MTU_MIN { MTU_MIN } else { mtu };

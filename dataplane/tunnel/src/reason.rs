@@ -100,6 +100,8 @@ reasons! {
         "The IPv6 source is not a global unicast address.";
     V6DstBogon, "v6_dst_bogon", "RFC 3964 §5.3.2", none,
         "The IPv6 destination is not a global unicast address; multicast is not forwarded.";
+    BeyondScope, "beyond_scope", "RFC 4443 §3.1", BeyondScope,
+        "A link-local source cannot speak to a destination behind a router.";
     V4EmbeddedBogon, "v4_embedded_bogon", "RFC 3056 §9", none,
         "A 6to4 address embeds an IPv4 address that is not global unicast.";
     V6NativeNative, "v6_native_native", "RFC 3964 §5.2", none,

@@ -1,9 +1,10 @@
 //! Protocol 41: IPv6 in IPv4 (RFC 4213), as the 6to4 relay of RFC 3056 and RFC 3964 does it.
 
-use crate::field_copy::TosRule;
-use crate::{Class4, Classes, Reason};
-use sixlane_wire::checksum::Sum;
+use crate::field_copy::{self, TosRule};
+use crate::{Class4, Classes, Reason, guard};
+use sixlane_wire::checksum::of_numbers;
 use sixlane_wire::ipv6::Address;
+use sixlane_wire::{Malformed, ipv4, ipv6};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// [`RelayParams::df`]: as the RFCs say, clear on a tunnel with a static MTU (RFC 4213 §3.2.1).
@@ -70,22 +71,93 @@ pub struct Native {
 /// Judges an IPv4 packet that arrived on the tunnel side, from the outer header to the inner header chain
 /// (CHK-00). What remains is the inner destination's route, hop limit and MTU.
 ///
+/// `l3` starts with the outer header and may be longer than the packet.
+///
 /// # Errors
 /// The reason of the first check that fails.
 #[inline]
 pub fn decap<C: Classes>(l3: &[u8], relay: &RelayParams, classes: &C) -> Result<Decapped, Reason> {
-    let _ = (l3, relay, classes);
-    Err(Reason::NotForUs)
+    let (outer, carried) = outer(l3, relay)?;
+    let outer_source = outer.source.get();
+    let class = classes.class4(outer_source);
+    guard::outer_source(class, outer.protocol)?;
+
+    let (inner, payload) = inner(carried)?;
+    let destination = inner.destination();
+    guard::leaving(inner.source(), destination, (outer_source, class), classes)?;
+
+    let received = inner.traffic_class();
+    let traffic_class = field_copy::decapsulated(received, outer.tos).ok_or(Reason::EcnNotEctCe)?;
+    guard::header_chain(inner.next_header, payload)?;
+    Ok(Decapped {
+        inner_offset: outer.header_len(),
+        inner_len: ipv6::HEADER_LEN + payload.len(),
+        traffic_class,
+        remark: traffic_class != received,
+        hop_limit: inner.hop_limit,
+        destination,
+    })
+}
+
+/// The outer header: well formed, unfragmented, without source route, for the relay.
+#[inline]
+fn outer<'a>(l3: &'a [u8], relay: &RelayParams) -> Result<(&'a ipv4::Header, &'a [u8]), Reason> {
+    let (header, payload) = ipv4::parse(l3).map_err(|_| Reason::OuterHeader)?;
+    if !ipv4::checksum_is_correct(l3, header) {
+        return Err(Reason::OuterHeader);
+    }
+    if ipv4::has_source_route(ipv4::options(l3, header)) {
+        return Err(Reason::OuterOptions);
+    }
+    if header.is_fragment() {
+        return Err(Reason::OuterFragDisabled);
+    }
+    if header.destination.get() != relay.address {
+        return Err(Reason::NotForUs);
+    }
+    Ok((header, payload))
+}
+
+/// The inner header and its payload; the length counts that the inner header announces (TUN-16).
+#[inline]
+fn inner(carried: &[u8]) -> Result<(&ipv6::Header, &[u8]), Reason> {
+    match ipv6::parse(carried) {
+        Ok((header, payload)) if !is_jumbogram(header) => Ok((header, payload)),
+        Err(Malformed::Version) => Err(Reason::InnerVersion),
+        _ => Err(Reason::InnerLength),
+    }
+}
+
+/// A length of zero in front of hop-by-hop options: the length is said to be in an option (RFC 2675 §3).
+#[inline]
+fn is_jumbogram(header: &ipv6::Header) -> bool {
+    header.payload_len.get() == 0 && header.next_header == ipv6::HOP_BY_HOP
 }
 
 /// Judges an IPv6 packet that arrived on a port: lengths, addresses, header chain.
+///
+/// `l3` starts with the IPv6 header and may be longer than the packet.
 ///
 /// # Errors
 /// The reason of the first check that fails.
 #[inline]
 pub fn check_native<C: Classes>(l3: &[u8], classes: &C) -> Result<Native, Reason> {
-    let _ = (l3, classes);
-    Err(Reason::V6Version)
+    let (header, payload) = match ipv6::parse(l3) {
+        Ok((header, payload)) if !is_jumbogram(header) => (header, payload),
+        Err(Malformed::Version) => return Err(Reason::V6Version),
+        _ => return Err(Reason::V6Length),
+    };
+    let (source, destination) = (header.source(), header.destination());
+    let embedded = guard::native(source, destination, classes)?;
+    guard::header_chain(header.next_header, payload)?;
+    Ok(Native {
+        len: ipv6::HEADER_LEN + payload.len(),
+        traffic_class: header.traffic_class(),
+        hop_limit: header.hop_limit,
+        source,
+        destination,
+        embedded,
+    })
 }
 
 /// Judges a packet that is about to enter the 6to4 tunnel (RFC 3964 §5.1, RFC 6324 §3.3) and gives the
@@ -94,17 +166,24 @@ pub fn check_native<C: Classes>(l3: &[u8], classes: &C) -> Result<Native, Reason
 /// # Errors
 /// The reason of the first check that fails.
 #[inline]
-pub fn encap_checks<C: Classes>(native: &Native, relay: &RelayParams, classes: &C) -> Result<u32, Reason> {
-    let _ = (native, relay, classes);
-    Err(Reason::V4LocalAddress)
+pub fn encap_checks<C: Classes>(native: &Native, classes: &C) -> Result<u32, Reason> {
+    guard::entering(native.source, native.destination, native.embedded, classes)?;
+    Ok((native.destination.hi >> 16) as u32)
 }
 
 /// The constant part of the outer headers of a tunnel, with its partial checksum: made once per
 /// generation of the tables.
+///
+/// The header is kept as three big-endian numbers of 64, 64 and 32 bits, so that a packet costs a few
+/// shifts and adds and no byte is written twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OuterTemplate {
-    header: [u8; 20],
-    sum: Sum,
+    /// Version, header length, flags; ToS, total length and identification are zero.
+    head: u64,
+    /// TTL, protocol, source; the checksum is zero.
+    tail: u64,
+    /// Sum of the 16-bit numbers of both.
+    sum: u32,
     tos: TosRule,
 }
 
@@ -112,14 +191,38 @@ impl OuterTemplate {
     /// The template of a relay.
     #[must_use]
     pub const fn new(relay: &RelayParams) -> OuterTemplate {
-        OuterTemplate { header: [0; 20], sum: Sum::ZERO, tos: TosRule::new(relay.dscp, relay.ecn) }
+        let fragment = if relay.df == DF_ALWAYS { ipv4::DONT_FRAGMENT } else { 0 };
+        let head = 0x4500 << 48 | fragment as u64;
+        let tail = (relay.ttl as u64) << 56 | (ipv4::IPV6 as u64) << 48 | relay.address as u64;
+        let sum = 0x4500 + fragment as u32 + (tail >> 48) as u32 + sum_of(relay.address);
+        OuterTemplate { head, tail, sum, tos: TosRule::new(relay.dscp, relay.ecn) }
     }
 
-    /// The outer header (RFC 4213 §3.5) for an inner packet of `inner_len` bytes with this traffic class.
+    /// The outer header (RFC 4213 §3.5) for an inner packet of `inner_len` bytes (at most 65,515) with
+    /// this traffic class. `destination` is a number in host order.
     #[inline]
     #[must_use]
-    pub fn outer_header(&self, destination: u32, inner_len: u16, id: u16, traffic_class: u8) -> [u8; 20] {
-        let _ = (destination, inner_len, id, self.tos.outer(traffic_class), self.sum);
-        self.header
+    pub const fn outer_header(
+        &self,
+        destination: u32,
+        inner_len: u16,
+        id: u16,
+        traffic_class: u8,
+    ) -> [u8; ipv4::HEADER_LEN] {
+        let tos = self.tos.outer(traffic_class) as u32;
+        let total_len = inner_len.wrapping_add(ipv4::HEADER_LEN as u16) as u32;
+        let checksum = of_numbers(self.sum + tos + total_len + id as u32 + sum_of(destination));
+        let head = self.head | (tos as u64) << 48 | (total_len as u64) << 32 | (id as u64) << 16;
+        let tail = self.tail | (checksum as u64) << 32;
+        let [a, b, c, d, e, f, g, h] = head.to_be_bytes();
+        let [i, j, k, l, m, n, o, p] = tail.to_be_bytes();
+        let [q, r, s, t] = destination.to_be_bytes();
+        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t]
     }
+}
+
+/// The sum of the two 16-bit halves of a number.
+#[inline]
+const fn sum_of(number: u32) -> u32 {
+    (number >> 16) + (number & 0xffff)
 }

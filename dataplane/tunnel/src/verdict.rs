@@ -1,7 +1,7 @@
 //! What may happen to a packet.
 
 use crate::reason::Reason;
-use sixlane_wire::icmpv6;
+use sixlane_wire::{icmpv6, ipv6::MTU_MIN};
 
 /// The one outcome of a packet. A packet answered by an ICMPv6 error is `Reply`: it counts as dropped
 /// under its own reason, whether or not the error is sent in the end.
@@ -18,6 +18,18 @@ pub enum Verdict {
     Reply(IcmpError, Reason),
     /// Dropped in silence.
     Drop(Reason),
+}
+
+impl From<Reason> for Verdict {
+    /// The verdict of a reason: with the answer that its row in the table names. (The reason `too_big`
+    /// is answered by [`crate::mtu::too_big`], which knows the MTU.)
+    #[inline]
+    fn from(reason: Reason) -> Verdict {
+        match reason.answer() {
+            Some(error) => Verdict::Reply(error, reason),
+            None => Verdict::Drop(reason),
+        }
+    }
 }
 
 /// What the control process is asked for.
@@ -70,6 +82,16 @@ impl IcmpError {
             IcmpError::BeyondScope => 2,
             IcmpError::AddressUnreachable => 3,
             IcmpError::RejectRoute => 6,
+        }
+    }
+
+    /// The four bytes behind the checksum: the MTU, or unused. Never an MTU below 1280 (ICMP-08).
+    #[must_use]
+    pub const fn word(self) -> u32 {
+        match self {
+            IcmpError::PacketTooBig { mtu } if mtu > MTU_MIN => mtu,
+            IcmpError::PacketTooBig { .. } => MTU_MIN,
+            _ => 0,
         }
     }
 }

@@ -41,8 +41,9 @@ pub enum Step<'a> {
     Extension(u8),
     /// The upper layer: its protocol and what is there of it. The walk is over.
     Upper(u8, &'a [u8]),
-    /// A fragment that is not the first: what follows is data. The walk is over.
-    LaterFragment,
+    /// A fragment that is not the first: what follows is data, of a packet whose first fragment goes on
+    /// with this next-header value. The walk is over.
+    LaterFragment(u8),
     /// A header of the chain is not all there (RFC 7112). The walk is over.
     Truncated,
     /// More than [`CHAIN_MAX`] headers. The walk is over.
@@ -98,7 +99,7 @@ impl<'a> Walk<'a> {
         };
         let number = self.next_header;
         if number == FRAGMENT && u16::from_be_bytes([third, fourth]) & 0xfff8 != 0 {
-            return Step::LaterFragment;
+            return Step::LaterFragment(next_header);
         }
         *self = Walk { next_header, rest, left: self.left - 1 };
         match number {
