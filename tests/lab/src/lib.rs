@@ -5,7 +5,25 @@
 //! removed at the next start.
 
 mod command;
+mod deadline;
 mod error;
+mod guest;
+mod host;
+pub mod interrupt;
+mod lab;
+mod registry;
+mod relay;
+mod run;
+mod topology;
+pub mod wire;
 
 pub use command::{DemoOptions, UpOptions, demo, down, up};
+pub use deadline::{Deadline, eventually, readable};
 pub use error::LabError;
+pub use guest::{Answer, Guest};
+pub use host::Host;
+pub use lab::{Lab, require};
+pub use registry::{kept, reap};
+pub use relay::{Part, Relay, program};
+pub use run::{Output, Process, output, run, wait};
+pub use topology::{FarEnd, HostSettings, RelaySettings, Topology, WireSettings, World};
