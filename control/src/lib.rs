@@ -5,11 +5,15 @@
 //! One thread, one event loop ([`run()`]); everything that decides is a plain function or a machine
 //! that takes `now`, so that tests need neither kernel nor clock.
 
+mod alarms;
+#[allow(dead_code)]
+mod compile;
 pub mod config;
+mod kernel;
 mod link;
 mod neighbours;
 mod netlink;
 mod run;
 
-pub use link::{FromKeeper, KeeperLink, MapFds, PlanFacts, PortFact, ToKeeper};
+pub use link::{FromKeeper, KeeperLink, PlanFacts, PortFact, ToKeeper};
 pub use run::{RunError, RunOptions, run};

@@ -13,6 +13,8 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
+use sixlane_xsk::maps::Maps;
+
 /// A port as the keeper found and opened it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortFact {
@@ -41,21 +43,6 @@ pub struct PlanFacts {
     pub workers: u16,
 }
 
-/// Descriptors of the program's maps (`bpf/abi.h`).
-#[derive(Debug)]
-pub struct MapFds {
-    /// Interface number to port.
-    pub ports: OwnedFd,
-    /// The IPv4 addresses at which tunnels end.
-    pub relay4: OwnedFd,
-    /// The IPv6 addresses of the box.
-    pub local6: OwnedFd,
-    /// The IPv6 prefixes that are carried into tunnels.
-    pub served6: OwnedFd,
-    /// The program's per-CPU counters.
-    pub stats: OwnedFd,
-}
-
 /// Keeper to control.
 #[derive(Debug)]
 pub enum FromKeeper {
@@ -68,8 +55,8 @@ pub enum FromKeeper {
     },
     /// What the keeper opened.
     Plan(PlanFacts),
-    /// The program's maps.
-    Maps(MapFds),
+    /// The program's maps (`Maps::from_fds`, in the order of `sixlane_xsk::maps::MAP_NAMES`).
+    Maps(Maps),
     /// The sums over all dead workers that an earlier control had made ([`ToKeeper::Totals`]).
     Totals(OwnedFd),
     /// A worker's segment: counters, epoch and punt ring, read-only.

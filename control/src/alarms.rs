@@ -1,0 +1,85 @@
+//! Alarms: what is wrong now, each with its cause and its remedy.
+
+use std::collections::BTreeMap;
+
+/// The alarms that control raises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Alarm {
+    /// The nftables fence is not installed.
+    FenceMissing,
+    /// The kernel's own tunnel driver is loaded.
+    SitLoaded,
+    /// Tables do not hold what should be in them.
+    TablesFull,
+    /// A worker shows no sign of life.
+    WorkerStuck,
+    /// The program's sets could not be written.
+    SetsIncomplete,
+    /// The kernel's neighbour table is full.
+    NeighbourTableFull,
+    /// The source of ICMPv6 errors is on no interface.
+    RouterAddress,
+    /// The kernel's changes cannot be followed.
+    NetlinkBroken,
+    /// The admin socket is not there.
+    AdminSocket,
+}
+
+impl Alarm {
+    /// The alarm's name in `show status` and in the metrics.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::FenceMissing => "fence_missing",
+            Self::SitLoaded => "sit_loaded",
+            Self::TablesFull => "tables_full",
+            Self::WorkerStuck => "worker_stuck",
+            Self::SetsIncomplete => "sets_incomplete",
+            Self::NeighbourTableFull => "neighbour_table_full",
+            Self::RouterAddress => "router_address",
+            Self::NetlinkBroken => "netlink_broken",
+            Self::AdminSocket => "admin_socket",
+        }
+    }
+}
+
+/// The alarms that stand. Each kind at most once, with its latest sentence.
+#[derive(Debug, Default)]
+pub(crate) struct Alarms {
+    standing: BTreeMap<Alarm, String>,
+}
+
+impl Alarms {
+    /// Raises an alarm, or renews its sentence. Logged when it is new.
+    pub(crate) fn raise(&mut self, alarm: Alarm, text: String) {
+        if self.standing.insert(alarm, text.clone()).is_none() {
+            tracing::warn!("alarm {}: {text}", alarm.name());
+        }
+    }
+
+    /// Takes an alarm back. Logged when it stood.
+    pub(crate) fn clear(&mut self, alarm: Alarm) {
+        if self.standing.remove(&alarm).is_some() {
+            tracing::info!("alarm {} is over", alarm.name());
+        }
+    }
+
+    /// The alarms that stand: name and sentence.
+    pub(crate) fn standing(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.standing.iter().map(|(alarm, text)| (alarm.name(), text.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alarm_stands_once_until_it_is_cleared() {
+        let mut alarms = Alarms::default();
+        alarms.raise(Alarm::FenceMissing, "first".into());
+        alarms.raise(Alarm::FenceMissing, "second".into());
+        assert_eq!(alarms.standing().collect::<Vec<_>>(), [("fence_missing", "second")]);
+        alarms.clear(Alarm::FenceMissing);
+        assert_eq!(alarms.standing().count(), 0);
+    }
+}

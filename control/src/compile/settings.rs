@@ -1,0 +1,110 @@
+//! The settings record: what the data plane must know besides routes.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use sixlane_tables::{PortSettings, Settings};
+use sixlane_tunnel::field_copy;
+use sixlane_tunnel::sixinfour::{self, RelayParams};
+
+use super::Input;
+use super::routes::SIXTOFOUR_PREFIX;
+use crate::alarms::Alarm;
+use crate::config::checked::{Df, Dscp, Ecn, Forward, SixToFour};
+
+pub(super) fn settings(input: Input<'_>, alarms: &mut Vec<(Alarm, String)>) -> Result<Settings, String> {
+    let config = input.config;
+    let mut settings = Settings {
+        hash_key: input.hash_key,
+        router_ipv6: router_address(input, alarms)?.octets(),
+        lab: u32::from(input.lab()),
+        errors_per_second: config.icmp.errors_per_second,
+        errors_burst: config.icmp.errors_burst,
+        ptb_per_second: config.icmp.packet_too_big_per_second,
+        ptb_burst: config.icmp.packet_too_big_burst,
+        worker_count: u32::from(input.plan.workers.max(1)),
+        port_count: u32::try_from(input.plan.ports.len()).unwrap_or(0),
+        ..Settings::default()
+    };
+    if let Some(section) = &config.sixtofour {
+        settings.sixtofour_enabled = 1;
+        settings.sixtofour = relay_params(section);
+    }
+    for port in &input.plan.ports {
+        let (Some(slot), Some(link)) =
+            (settings.ports.get_mut(usize::from(port.index)), input.kernel.links.get(&port.ifindex))
+        else {
+            return Err(format!("the keeper opened a port number {} that cannot be: report this", port.index));
+        };
+        let all = config
+            .ports
+            .get(usize::from(port.index))
+            .is_some_and(|configured| configured.forward == Forward::All);
+        *slot = PortSettings {
+            mtu: link.mtu,
+            ifindex: port.ifindex,
+            flags: if all { PortSettings::FORWARD_ALL } else { 0 },
+            mac: link.mac,
+            ..PortSettings::default()
+        };
+    }
+    Ok(settings)
+}
+
+fn relay_params(section: &SixToFour) -> RelayParams {
+    let wrap = &section.encapsulation;
+    RelayParams {
+        address: section.address.map_or(0, u32::from),
+        mtu: wrap.mtu,
+        ttl: wrap.ttl,
+        df: match wrap.df {
+            Df::Rfc => sixinfour::DF_RFC,
+            Df::Always => sixinfour::DF_ALWAYS,
+        },
+        dscp: match wrap.dscp {
+            Dscp::Zero => 0,
+            Dscp::Copy => field_copy::DSCP_COPY,
+            Dscp::Fixed(code_point) => code_point,
+        },
+        ecn: match wrap.ecn {
+            Ecn::Normal => field_copy::ECN_NORMAL,
+            Ecn::Compatibility => field_copy::ECN_COMPATIBILITY,
+        },
+        reserved: 0,
+    }
+}
+
+/// Source of ICMPv6 errors: as configured, else by SAS-02 (RFC 6724) for native destinations: a global
+/// address of a port that is not deprecated, native before 6to4, the first of those.
+fn router_address(input: Input<'_>, alarms: &mut Vec<(Alarm, String)>) -> Result<Ipv6Addr, String> {
+    if let Some(address) = input.config.router.ipv6_address {
+        if !input.kernel.has_address(IpAddr::V6(address)) {
+            alarms.push((
+                Alarm::RouterAddress,
+                format!(
+                    "router.ipv6_address = \"{address}\" is not on an interface of this box, so answers to our \
+                     ICMPv6 errors go astray: add it to a port or name another address"
+                ),
+            ));
+        }
+        return Ok(address);
+    }
+    let is_port = |ifindex| input.plan.ports.iter().any(|port| port.ifindex == ifindex);
+    let mut candidates: Vec<_> = input
+        .kernel
+        .addresses
+        .iter()
+        .filter_map(|own| match own.address {
+            IpAddr::V6(address) if own.scope == 0 && !address.is_loopback() => Some((own, address)),
+            _ => None,
+        })
+        .collect();
+    // A stable sort: of equals the kernel's order decides.
+    candidates.sort_by_key(|(own, address)| {
+        (own.deprecated, SIXTOFOUR_PREFIX.contains(address), !is_port(own.ifindex))
+    });
+    candidates.first().map(|(_, address)| *address).ok_or_else(|| {
+        "no interface has a global IPv6 address, and ICMPv6 errors need a source: add one to a port, or set \
+         router.ipv6_address"
+            .to_owned()
+    })
+}
