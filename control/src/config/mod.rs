@@ -12,7 +12,6 @@
 mod check;
 pub mod checked;
 mod nearest;
-#[allow(dead_code)]
 mod raw;
 mod report;
 mod source;

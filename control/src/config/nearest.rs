@@ -31,18 +31,18 @@ pub(super) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str>
     let lower = word.to_ascii_lowercase();
     candidates
         .iter()
-        .map(|&candidate| (distance(&lower, candidate), candidate))
+        .filter_map(|&candidate| Some((distance(&lower, candidate)?, candidate)))
         .filter(|&(distance, candidate)| distance * 3 <= candidate.len().max(lower.len()) + 1)
         .min_by_key(|&(distance, _)| distance)
         .map(|(_, candidate)| candidate)
 }
 
 /// The edit distance of two words, where swapping two neighbours counts as one step (optimal
-/// string alignment). Words beyond 64 bytes are taken as unlike everything.
-fn distance(left: &str, right: &str) -> usize {
+/// string alignment). Words beyond 64 bytes are like nothing.
+fn distance(left: &str, right: &str) -> Option<usize> {
     const LENGTH_MAX: usize = 64;
     if left.len() > LENGTH_MAX || right.len() > LENGTH_MAX {
-        return LENGTH_MAX;
+        return None;
     }
     let (left, right) = (left.as_bytes(), right.as_bytes());
     let mut before = vec![0; right.len() + 1];
@@ -59,7 +59,7 @@ fn distance(left: &str, right: &str) -> usize {
         }
         before = std::mem::replace(&mut above, row);
     }
-    above[right.len()]
+    Some(above[right.len()])
 }
 
 #[cfg(test)]
@@ -71,8 +71,8 @@ mod tests {
         for (left, right, expected) in
             [("", "", 0), ("", "abc", 3), ("mode", "mode", 0), ("moed", "mode", 1), ("kitten", "sitting", 3)]
         {
-            assert_eq!(distance(left, right), expected, "{left} {right}");
-            assert_eq!(distance(right, left), expected, "{right} {left}");
+            assert_eq!(distance(left, right), Some(expected), "{left} {right}");
+            assert_eq!(distance(right, left), Some(expected), "{right} {left}");
         }
     }
 

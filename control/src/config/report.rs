@@ -8,6 +8,24 @@ use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 /// Mistakes beyond this many are only counted.
 const SHOWN_MAX: usize = 20;
 
+/// Where the lines of a text begin.
+#[derive(Debug, Clone)]
+pub(super) struct Lines {
+    starts: Vec<usize>,
+}
+
+impl Lines {
+    pub(super) fn of(text: &str) -> Self {
+        let ends = text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n');
+        Self { starts: ends.map(|(index, _)| index + 1).collect() }
+    }
+
+    /// The line, counted from 1, that a byte position lies in.
+    pub(super) fn at(&self, position: usize) -> usize {
+        self.starts.partition_point(|&start| start <= position) + 1
+    }
+}
+
 /// One mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Finding {
@@ -39,10 +57,11 @@ impl Report {
     /// The mistakes as plain sentences, `file:line: cause: remedy`, one each.
     #[must_use]
     pub fn sentences(&self) -> Vec<String> {
+        let lines = Lines::of(&self.text);
         self.findings
             .iter()
             .map(|finding| {
-                let line = line_of(&self.text, finding.place.start);
+                let line = lines.at(finding.place.start);
                 format!("{}:{line}: {}: {}", self.name, finding.cause, finding.remedy)
             })
             .collect()
@@ -73,9 +92,3 @@ impl fmt::Display for Report {
 }
 
 impl std::error::Error for Report {}
-
-/// The line, counted from 1, that a byte position lies in.
-pub(super) fn line_of(text: &str, position: usize) -> usize {
-    let before = text.as_bytes().get(..position).unwrap_or(text.as_bytes());
-    before.iter().filter(|&&byte| byte == b'\n').count() + 1
-}
