@@ -119,3 +119,86 @@ pub const fn of_numbers(sum: u32) -> u16 {
 pub const fn updated(field: u16, old: u16, new: u16) -> u16 {
     of_numbers(!field as u32 + !old as u32 + new as u32)
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    /// RFC 1071 §1, word by word, as it is told there.
+    fn by_the_book(bytes: &[u8]) -> u16 {
+        let mut sum = 0_u64;
+        for pair in bytes.chunks(2) {
+            sum += u64::from(pair[0]) << 8 | u64::from(pair.get(1).copied().unwrap_or(0));
+        }
+        while sum >> 16 != 0 {
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        !(sum as u16)
+    }
+
+    #[test]
+    fn the_example_of_rfc_1071() {
+        let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
+        assert_eq!(Sum::ZERO.bytes(&bytes).field().get(), !0xddf2);
+    }
+
+    #[test]
+    fn the_example_of_rfc_1624() {
+        // §4: HC = 0xdd2f, m = 0x5555, m' = 0x3285; equation 3 gives 0x0000.
+        assert_eq!(updated(0xdd2f, 0x5555, 0x3285), 0x0000);
+    }
+
+    #[test]
+    fn nothing_sums_to_all_ones() {
+        assert_eq!(Sum::ZERO.field().get(), 0xffff);
+        assert!(!Sum::ZERO.is_correct());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_sum_by_the_book(bytes: Vec<u8>) {
+            prop_assert_eq!(Sum::ZERO.bytes(&bytes).field().get(), by_the_book(&bytes));
+        }
+
+        #[test]
+        fn pieces_sum_like_the_whole(bytes: Vec<u8>, at: usize) {
+            let (a, b) = bytes.split_at(at % (bytes.len() + 1) & !1);
+            let whole = Sum::ZERO.bytes(&bytes);
+            prop_assert_eq!(Sum::ZERO.bytes(a).bytes(b).field(), whole.field());
+            prop_assert_eq!(Sum::ZERO.bytes(a).folded().plus(Sum::ZERO.bytes(b)).field(), whole.field());
+        }
+
+        #[test]
+        fn numbers_sum_like_their_bytes(a: u16, b: u32) {
+            let bytes = [a.to_be_bytes().to_vec(), b.to_be_bytes().to_vec()].concat();
+            let numbers = u32::from(a) + (b >> 16) + (b & 0xffff);
+            prop_assert_eq!(Sum::ZERO.number16(a).number32(b).field(), Sum::ZERO.bytes(&bytes).field());
+            prop_assert_eq!(of_numbers(numbers), by_the_book(&bytes));
+        }
+
+        #[test]
+        fn a_stored_checksum_is_correct(mut bytes in proptest::collection::vec(any::<u8>(), 2..200)) {
+            bytes[..2].fill(0);
+            prop_assume!(bytes.iter().any(|&byte| byte != 0));
+            let field = Sum::ZERO.bytes(&bytes).field();
+            bytes[..2].copy_from_slice(&field.get().to_be_bytes());
+            prop_assert!(Sum::ZERO.bytes(&bytes).is_correct());
+        }
+
+        #[test]
+        fn incremental_is_full(mut bytes in proptest::collection::vec(any::<u8>(), 4..64), at: usize, new: u16) {
+            bytes[..2].fill(0);
+            prop_assume!(bytes[2..].iter().any(|&byte| byte != 0));
+            let before = by_the_book(&bytes);
+            let at = 2 + at % (bytes.len() - 3);
+            let at = at & !1;
+            let old = u16::from_be_bytes([bytes[at], bytes[at + 1]]);
+            bytes[at..at + 2].copy_from_slice(&new.to_be_bytes());
+            prop_assume!(bytes.iter().any(|&byte| byte != 0));
+            prop_assert_eq!(updated(before, old, new), by_the_book(&bytes));
+        }
+    }
+}

@@ -112,3 +112,59 @@ fn tagged(rest: &[u8]) -> Result<Link, Malformed> {
         vlans: [Some(outer.id()), Some(inner.id())],
     })
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    /// A neighbour solicitation to a solicited-node group (RFC 2464 §7).
+    const FRAME: [u8; 18] = [0x33, 0x33, 0xff, 0, 0, 0xfe, 2, 0, 0, 0, 0, 2, 0x86, 0xdd, 0x60, 0, 0, 0];
+
+    #[test]
+    fn a_plain_frame() {
+        let (header, rest) = parse(&FRAME).unwrap();
+        assert_eq!(header.ethertype.get(), IPV6);
+        assert!(header.is_group());
+        assert_eq!(rest, [0x60, 0, 0, 0]);
+        let link = link(&FRAME).unwrap();
+        assert_eq!(link, Link { ethertype: IPV6, packet_offset: 14, vlans: [None, None] });
+    }
+
+    #[test]
+    fn one_and_two_tags() {
+        let mut frame = FRAME[..12].to_vec();
+        frame.extend([0x81, 0x00, 0xe2, 0x58, 0x08, 0x00]);
+        let one = Link { ethertype: IPV4, packet_offset: 18, vlans: [Some(600), None] };
+        assert_eq!(link(&frame), Ok(one));
+
+        frame.splice(12..12, [0x88, 0xa8, 0x00, 0x07]);
+        let two = Link { ethertype: IPV4, packet_offset: 22, vlans: [Some(7), Some(600)] };
+        assert_eq!(link(&frame), Ok(two));
+        for len in 0..22 {
+            assert_eq!(link(&frame[..len]), Err(Malformed::Truncated), "{len} bytes");
+        }
+
+        frame.splice(12..12, [0x81, 0x00, 0x00, 0x01]);
+        assert_eq!(link(&frame).unwrap().ethertype, VLAN);
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(destination: [u8; 6], source: [u8; 6], ethertype: u16, rest: Vec<u8>) {
+            let header = Header { destination, source, ethertype: ethertype.into() };
+            let frame = [header.as_bytes(), &rest].concat();
+            prop_assert_eq!(parse(&frame), Ok((&header, &rest[..])));
+        }
+
+        #[test]
+        fn noise_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            prop_assert_eq!(parse(&bytes).is_ok(), bytes.len() >= HEADER_LEN);
+            if let Ok(link) = link(&bytes) {
+                prop_assert!(link.packet_offset <= bytes.len());
+            }
+        }
+    }
+}

@@ -108,3 +108,95 @@ impl<'a> Walk<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::ipv6::{ICMPV6, NO_NEXT_HEADER, TCP};
+    use proptest::prelude::*;
+    use std::{vec, vec::Vec};
+
+    fn steps(next_header: u8, payload: &[u8]) -> Vec<Step<'_>> {
+        let mut walk = Walk::new(next_header, payload);
+        let mut steps = vec![walk.step()];
+        while matches!(steps.last(), Some(Step::Routing { .. } | Step::Extension(_))) {
+            steps.push(walk.step());
+        }
+        assert_eq!(steps.last(), Some(&walk.step()), "the last answer repeats");
+        steps
+    }
+
+    /// A chain of headers of eight bytes each in front of `last`, and its first next-header value.
+    fn chain(headers: &[u8], last: u8) -> (u8, Vec<u8>) {
+        let mut bytes = Vec::new();
+        for (at, number) in headers.iter().enumerate() {
+            let next = headers.get(at + 1).copied().unwrap_or(last);
+            // An authentication header counts words of four, less two; this one has eight bytes.
+            bytes.extend([next, 0, 0, 0, 0, 0, 0, u8::from(*number == ROUTING)]);
+        }
+        (headers.first().copied().unwrap_or(last), bytes)
+    }
+
+    #[test]
+    fn every_kind_of_header_is_gone_through() {
+        let kinds =
+            [HOP_BY_HOP, DESTINATION_OPTIONS, ROUTING, FRAGMENT, AUTHENTICATION, MOBILITY, HIP, SHIM6];
+        let (first, mut bytes) = chain(&kinds, TCP);
+        bytes.extend([0xa5; 3]);
+        let steps = steps(first, &bytes);
+        assert_eq!(steps.len(), 9);
+        assert_eq!(steps[0], Step::Extension(HOP_BY_HOP));
+        assert_eq!(steps[2], Step::Routing { kind: 0, segments_left: 0 });
+        assert_eq!(steps[4], Step::Extension(AUTHENTICATION));
+        assert_eq!(steps[8], Step::Upper(TCP, &[0xa5; 3]));
+    }
+
+    #[test]
+    fn a_chain_has_an_end() {
+        let (first, bytes) = chain(&[DESTINATION_OPTIONS; 8], NO_NEXT_HEADER);
+        assert_eq!(steps(first, &bytes).last(), Some(&Step::Upper(NO_NEXT_HEADER, &[])));
+        let (first, bytes) = chain(&[DESTINATION_OPTIONS; 9], NO_NEXT_HEADER);
+        assert_eq!(steps(first, &bytes).last(), Some(&Step::TooLong));
+    }
+
+    #[test]
+    fn fragments() {
+        let fragment = |offset_flags: u16| {
+            let [high, low] = offset_flags.to_be_bytes();
+            [ICMPV6, 0, high, low, 0, 0, 0, 1, 0x80]
+        };
+        assert_eq!(
+            steps(FRAGMENT, &fragment(0x0001)),
+            [Step::Extension(FRAGMENT), Step::Upper(ICMPV6, &[0x80])]
+        );
+        assert_eq!(steps(FRAGMENT, &fragment(0x0008)), [Step::LaterFragment(ICMPV6)]);
+    }
+
+    #[test]
+    fn headers_that_are_not_all_there() {
+        let routing = [TCP, 2, 0, 1, 0, 0, 0, 0];
+        assert_eq!(steps(ROUTING, &routing), [Step::Truncated]);
+        assert_eq!(steps(ROUTING, &[]), [Step::Truncated]);
+        assert_eq!(steps(HOP_BY_HOP, &[TCP, 0, 0]), [Step::Truncated]);
+    }
+
+    proptest! {
+        #[test]
+        fn noise_never_panics_and_ends(next_header: u8, bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(steps(next_header, &bytes).len() <= usize::from(CHAIN_MAX) + 1);
+        }
+
+        #[test]
+        fn chains_of_known_headers_end_too(
+            headers in proptest::collection::vec(
+                prop::sample::select(&[HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION_OPTIONS][..]), 0..12),
+            cut: usize,
+        ) {
+            let (first, bytes) = chain(&headers, TCP);
+            prop_assert_eq!(steps(first, &bytes).len(), headers.len().min(usize::from(CHAIN_MAX)) + 1);
+            let bytes = &bytes[..cut % (bytes.len() + 1)];
+            prop_assert!(steps(first, bytes).len() <= usize::from(CHAIN_MAX) + 1);
+        }
+    }
+}

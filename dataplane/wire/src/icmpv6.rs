@@ -57,3 +57,50 @@ pub fn pseudo_header(header: &ipv6::Header, len: u32) -> Sum {
         .number32(len)
         .number32(u32::from(ipv6::ICMPV6))
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::checksum::updated;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    /// A router solicitation from `::` to ff02::2 whose checksum is known to be 0x7bb8.
+    const SOLICITATION: [u8; 48] = [
+        0x60, 0, 0, 0, 0, 8, 58, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 2, 0, 0, 0, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 2, 133, 0, 0x7b, 0xb8, 0, 0, 0, 0,
+    ];
+
+    #[test]
+    fn an_example() {
+        let (header, payload) = ipv6::parse(&SOLICITATION).unwrap();
+        let (message, body) = parse(payload).unwrap();
+        assert_eq!((message.kind, message.code, message.word.get()), (133, 0, 0));
+        assert!(body.is_empty());
+        assert!(pseudo_header(header, 8).bytes(payload).is_correct());
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(kind: u8, code: u8, checksum: u16, word: u32, body: Vec<u8>) {
+            let header = Header { kind, code, checksum: checksum.into(), word: word.into() };
+            let bytes = [header.as_bytes(), &body].concat();
+            prop_assert_eq!(parse(&bytes), Ok((&header, &body[..])));
+        }
+
+        #[test]
+        fn noise_never_panics_and_short_buffers_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..16)) {
+            prop_assert_eq!(parse(&bytes).is_ok(), bytes.len() >= HEADER_LEN);
+        }
+
+        #[test]
+        fn incremental_is_full(identifier: u16) {
+            let (header, payload) = ipv6::parse(&SOLICITATION).unwrap();
+            let mut message = *parse(payload).unwrap().0;
+            message.word = u32::from(identifier).into();
+            message.checksum = updated(message.checksum.get(), 0, identifier).into();
+            prop_assert!(pseudo_header(header, 8).bytes(message.as_bytes()).is_correct());
+        }
+    }
+}

@@ -126,11 +126,151 @@ pub fn has_source_route(mut options: &[u8]) -> bool {
             END_OF_OPTIONS => return false,
             NO_OPERATION => options = rest,
             LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE => return true,
-            _ => match rest.first().and_then(|&len| options.get(usize::from(len.max(2))..).zip(Some(len))) {
-                Some((next, 2..)) => options = next,
-                _ => return true,
-            },
+            _ => {
+                let Some(&len @ 2..) = rest.first() else { return true };
+                let Some(next) = options.get(usize::from(len)..) else { return true };
+                options = next;
+            }
         }
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::checksum::updated;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    /// The outer header of a 6to4 packet, site 192.1.2.3 to relay 9.254.253.252 (RFC 3056 §2).
+    const PACKET: [u8; 24] = [
+        0x45, 0, 0, 24, 0x12, 0x34, 0, 0, 64, 41, 0x9e, 0x8a, 192, 1, 2, 3, 9, 254, 253, 252, 0xa5, 0xa5,
+        0xa5, 0xa5,
+    ];
+
+    /// A correct packet with these options (padded to a multiple of four) and this payload.
+    fn packet(options: &[u8], payload: &[u8]) -> Vec<u8> {
+        let options_len = options.len().next_multiple_of(4);
+        let header_len = HEADER_LEN + options_len;
+        let mut header = *Header::ref_from_prefix(&PACKET).unwrap().0;
+        header.version_ihl = 0x40 | (header_len / 4) as u8;
+        header.total_len = ((header_len + payload.len()) as u16).into();
+        header.checksum = 0.into();
+        let mut padded = options.to_vec();
+        padded.resize(options_len, 0);
+        header.checksum = Sum::ZERO.bytes(header.as_bytes()).bytes(&padded).field();
+        [header.as_bytes(), &padded, payload].concat()
+    }
+
+    #[test]
+    fn an_example() {
+        let (header, payload) = parse(&PACKET).unwrap();
+        assert_eq!(header.source.get(), u32::from_be_bytes([192, 1, 2, 3]));
+        assert_eq!(header.destination.get(), u32::from_be_bytes([9, 254, 253, 252]));
+        assert_eq!((header.ttl, header.protocol, header.id.get()), (64, IPV6, 0x1234));
+        assert_eq!(payload, [0xa5; 4]);
+        assert!(checksum_is_correct(&PACKET, header));
+        assert!(!header.is_fragment());
+        assert_eq!(options(&PACKET, header), []);
+    }
+
+    #[test]
+    fn each_field_that_can_be_wrong() {
+        let with = |at: usize, byte: u8| {
+            let mut bytes = PACKET;
+            bytes[at] = byte;
+            parse(&bytes).map(|_| ())
+        };
+        assert_eq!(with(0, 0x65), Err(Malformed::Version));
+        assert_eq!(with(0, 0x44), Err(Malformed::HeaderLength));
+        assert_eq!(with(0, 0x47), Err(Malformed::HeaderLength));
+        assert_eq!(with(0, 0x46), Ok(()));
+        assert_eq!(with(3, 19), Err(Malformed::TotalLength));
+        assert_eq!(with(3, 20), Ok(()));
+        assert_eq!(with(3, 25), Err(Malformed::TotalLength));
+        assert_eq!(parse(&PACKET[..19]), Err(Malformed::Truncated));
+    }
+
+    #[test]
+    fn fragments() {
+        for (field, is) in [(0x0000, false), (0x4000, false), (0x8000, false), (0x2000, true), (1, true)] {
+            let mut header = *parse(&PACKET).unwrap().0;
+            header.fragment = field.into();
+            assert_eq!(header.is_fragment(), is, "{field:#x}");
+        }
+    }
+
+    #[test]
+    fn source_routes_and_option_lists() {
+        let record_route = [7, 7, 4, 0, 0, 0, 0];
+        let router_alert = [148, 4, 0, 0];
+        for (list, refused) in [
+            (&[][..], false),
+            (&[0, 131], false),
+            (&[1, 1, 1, 1], false),
+            (&record_route, false),
+            (&router_alert, false),
+            (&[131, 3, 4], true),
+            (&[1, 137, 7, 4, 0, 0, 0, 0], true),
+            (&[148, 4, 0, 0, 131, 3, 4], true),
+            (&[148], true),
+            (&[148, 0], true),
+            (&[148, 1], true),
+            (&[148, 5, 0, 0], true),
+        ] {
+            assert_eq!(has_source_route(list), refused, "{list:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(options_in in proptest::collection::vec(any::<u8>(), 0..40), payload: Vec<u8>, tail: Vec<u8>) {
+            let mut bytes = packet(&options_in, &payload);
+            bytes.extend(&tail);
+            let (header, rest) = parse(&bytes).unwrap();
+            prop_assert_eq!(rest, &payload[..]);
+            prop_assert!(options(&bytes, header).starts_with(&options_in));
+            prop_assert!(checksum_is_correct(&bytes, header));
+        }
+
+        #[test]
+        fn noise_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..128), first in 0x44_u8..=0x50) {
+            let mut bytes = bytes;
+            for round in 0..2 {
+                if let Ok((header, payload)) = parse(&bytes) {
+                    let _ = (checksum_is_correct(&bytes, header), has_source_route(options(&bytes, header)));
+                    prop_assert!(header.header_len() + payload.len() <= bytes.len());
+                }
+                if let (0, Some(byte)) = (round, bytes.first_mut()) {
+                    *byte = first;
+                }
+            }
+        }
+
+        #[test]
+        fn short_buffers_are_refused(options_in in proptest::collection::vec(any::<u8>(), 0..40), payload: Vec<u8>, cut: usize) {
+            let bytes = packet(&options_in, &payload);
+            prop_assert!(parse(&bytes[..cut % bytes.len()]).is_err());
+        }
+
+        #[test]
+        fn a_changed_byte_is_noticed(at in 0_usize..20, flip in 1_u8..) {
+            let mut bytes = PACKET;
+            bytes[at] ^= flip;
+            let noticed = parse(&bytes).map_or(true, |(header, _)| !checksum_is_correct(&bytes, header));
+            prop_assert!(noticed);
+        }
+
+        #[test]
+        fn incremental_is_full(ttl: u8) {
+            let mut header = *parse(&PACKET).unwrap().0;
+            let old = u16::from_be_bytes([header.ttl, header.protocol]);
+            header.ttl = ttl;
+            let new = u16::from_be_bytes([header.ttl, header.protocol]);
+            header.checksum = updated(header.checksum.get(), old, new).into();
+            prop_assert!(checksum_is_correct(header.as_bytes(), &header));
+        }
+    }
 }

@@ -142,3 +142,110 @@ fn short(packet: &[u8]) -> Malformed {
         _ => Malformed::Truncated,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use proptest::prelude::*;
+    use std::net::Ipv6Addr;
+    use std::vec::Vec;
+
+    /// An echo request from a 6to4 site to a native host, without its body.
+    const PACKET: [u8; 40] = [
+        0x6b, 0x90, 0, 0, 0, 0, 59, 64, 0x20, 0x02, 0xc0, 0x01, 0x02, 0x03, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0x0a,
+        0x20, 0x01, 0x06, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1,
+    ];
+
+    fn address(text: &str) -> Address {
+        Address::from_octets(text.parse::<Ipv6Addr>().unwrap().octets())
+    }
+
+    #[test]
+    fn an_example() {
+        let (header, payload) = parse(&PACKET).unwrap();
+        assert_eq!(header.source(), address("2002:c001:203:1::a"));
+        assert_eq!(header.destination(), address("2001:600::1"));
+        assert_eq!((header.next_header, header.hop_limit), (NO_NEXT_HEADER, 64));
+        assert_eq!(header.traffic_class(), 0xb9);
+        assert!(payload.is_empty());
+    }
+
+    #[test]
+    fn each_field_that_can_be_wrong() {
+        let with = |at: usize, byte: u8| {
+            let mut bytes = PACKET;
+            bytes[at] = byte;
+            parse(&bytes).map(|_| ())
+        };
+        assert_eq!(with(0, 0x45), Err(Malformed::Version));
+        assert_eq!(with(5, 1), Err(Malformed::TotalLength));
+        assert_eq!(with(4, 1), Err(Malformed::TotalLength));
+        assert_eq!(parse(&PACKET[..39]), Err(Malformed::Truncated));
+        assert_eq!(parse(&[0x45; 39]), Err(Malformed::Version));
+        assert_eq!(parse(&[]), Err(Malformed::Truncated));
+    }
+
+    #[test]
+    fn the_kinds_of_addresses() {
+        assert!(address("::").is_unspecified() && !address("::1").is_unspecified());
+        assert!(address("ff02::1").is_multicast() && !address("feff::1").is_multicast());
+        assert!(address("fe80::1").is_link_local() && address("febf::1").is_link_local());
+        assert!(!address("fec0::1").is_link_local() && !address("fe7f::1").is_link_local());
+    }
+
+    proptest! {
+        #[test]
+        fn addresses_round_trip(octets: [u8; 16]) {
+            prop_assert_eq!(Address::from_octets(octets).octets(), octets);
+        }
+
+        #[test]
+        fn addresses_sort_like_their_octets(a: [u8; 16], b: [u8; 16]) {
+            prop_assert_eq!(Address::from_octets(a).cmp(&Address::from_octets(b)), a.cmp(&b));
+        }
+
+        #[test]
+        fn round_trip(class: u8, flow in 0_u32..1 << 20, rest: (u8, u8), ends: [[u8; 16]; 2], payload: Vec<u8>, tail: Vec<u8>) {
+            let [source, destination] = ends.map(Address::from_octets);
+            let header = Header {
+                version_class_flow: (6 << 28 | u32::from(class) << 20 | flow).into(),
+                payload_len: (payload.len() as u16).into(),
+                next_header: rest.0,
+                hop_limit: rest.1,
+                source: [source.hi.into(), source.lo.into()],
+                destination: [destination.hi.into(), destination.lo.into()],
+            };
+            let bytes = [header.as_bytes(), &payload, &tail].concat();
+            let (parsed, parsed_payload) = parse(&bytes).unwrap();
+            prop_assert_eq!((parsed, parsed_payload), (&header, &payload[..]));
+            prop_assert_eq!((parsed.source(), parsed.destination()), (source, destination));
+            prop_assert_eq!(parsed.traffic_class(), class);
+        }
+
+        #[test]
+        fn a_new_traffic_class_changes_nothing_else(word: u32, class: u8) {
+            let mut header = *parse(&PACKET).unwrap().0;
+            header.version_class_flow = word.into();
+            header.set_traffic_class(class);
+            prop_assert_eq!(header.traffic_class(), class);
+            header.set_traffic_class((word >> 20) as u8);
+            prop_assert_eq!(header.version_class_flow.get(), word);
+        }
+
+        #[test]
+        fn noise_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..128)) {
+            if let Ok((_, payload)) = parse(&bytes) {
+                prop_assert!(HEADER_LEN + payload.len() <= bytes.len());
+            }
+        }
+
+        #[test]
+        fn short_buffers_are_refused(payload: Vec<u8>, cut: usize) {
+            let mut bytes = [&PACKET[..], &payload].concat();
+            bytes[4..6].copy_from_slice(&(payload.len() as u16).to_be_bytes());
+            prop_assert!(parse(&bytes).is_ok());
+            prop_assert!(parse(&bytes[..cut % bytes.len()]).is_err());
+        }
+    }
+}
