@@ -1,1 +1,47 @@
-//! placeholder
+//! Meaning in shared memory.
+//!
+//! Control writes tables with a [`TableWriter`]; workers map them read-only as [`Tables`] and look at
+//! them through a [`View`]; what workers must write lies in their own [`WorkerSegment`]s. Reading order:
+//! [`layout`], [`segment`], [`quiescence`], `arena`, [`settings`], [`adjacency`], [`classes`], `fib`,
+//! [`reader`], [`writer`], [`counters`], [`spsc`], [`worker`].
+
+#[cfg(not(loom))]
+pub mod adjacency;
+#[cfg(not(loom))]
+mod arena;
+#[cfg(not(loom))]
+pub mod classes;
+#[cfg(not(loom))]
+pub mod counters;
+#[cfg(not(loom))]
+mod fib;
+#[cfg(not(loom))]
+pub mod layout;
+#[cfg(not(loom))]
+mod prefetch;
+pub mod quiescence;
+#[cfg(not(loom))]
+pub mod reader;
+#[cfg(not(loom))]
+pub mod segment;
+#[cfg(not(loom))]
+pub mod settings;
+pub mod spsc;
+pub mod sync;
+#[cfg(not(loom))]
+pub mod worker;
+#[cfg(not(loom))]
+pub mod writer;
+
+#[cfg(not(loom))]
+pub use crate::{
+    adjacency::{Adjacency, NextHopId},
+    classes::ClassRange,
+    counters::{CounterSnapshot, Counters, PortCounters, PortSnapshot},
+    quiescence::{EpochLine, WorkerEpoch},
+    reader::{Corrupt, Tables, View},
+    segment::{Pages, Segment, SegmentError},
+    settings::{PortSettings, Settings},
+    worker::{WorkerLayout, WorkerSegment, WorkerView},
+    writer::{Limits, Memory, TableError, TableWriter},
+};

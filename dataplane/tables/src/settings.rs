@@ -1,0 +1,92 @@
+//! What the data plane must know besides routes; one immutable record per generation.
+
+use sixlane_tunnel::sixinfour::RelayParams;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Most ports of one data plane.
+pub const PORTS: usize = 64;
+
+/// A port as the data plane sees it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct PortSettings {
+    /// MTU of the interface in bytes, without the Ethernet header.
+    pub mtu: u32,
+    /// The kernel's index of the interface.
+    pub ifindex: u32,
+    /// [`PortSettings::FORWARD_ALL`] and others to come.
+    pub flags: u32,
+    /// The port's MAC address.
+    pub mac: [u8; 6],
+    /// Zero.
+    pub reserved: [u8; 6],
+}
+
+impl PortSettings {
+    /// `forward = "all"`: native IPv6 of this port is forwarded by sixlane too.
+    pub const FORWARD_ALL: u32 = 1;
+}
+
+/// The settings of a generation, as they lie in shared memory: any bytes are valid.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Settings {
+    /// Raised by the writer with each publication; what the caller puts here is replaced.
+    pub generation: u64,
+    /// Secret key of the IPv4 identification hash.
+    pub hash_key: [u64; 2],
+    /// Source of ICMPv6 errors.
+    pub router_ipv6: [u8; 16],
+    /// 1: bogon profile `lab`.
+    pub lab: u32,
+    /// ICMPv6 errors per second, all workers together.
+    pub errors_per_second: u32,
+    /// Errors that may be sent at once.
+    pub errors_burst: u32,
+    /// Packet Too Big per second, all workers together; their own budget.
+    pub ptb_per_second: u32,
+    /// Packets Too Big that may be sent at once.
+    pub ptb_burst: u32,
+    /// 1: the 6to4 function is served.
+    pub sixtofour_enabled: u32,
+    /// Its parameters.
+    pub sixtofour: RelayParams,
+    /// Ports in use (0..=64).
+    pub port_count: u32,
+    /// Workers among which rates are divided (at least 1).
+    pub worker_count: u32,
+    /// Zero.
+    pub reserved: [u32; 26],
+    /// The ports; those from `port_count` on are unused.
+    pub ports: [PortSettings; PORTS],
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            generation: 0,
+            hash_key: [0; 2],
+            router_ipv6: [0; 16],
+            lab: 0,
+            errors_per_second: 1000,
+            errors_burst: 1000,
+            ptb_per_second: 1000,
+            ptb_burst: 1000,
+            sixtofour_enabled: 0,
+            sixtofour: RelayParams::default(),
+            port_count: 0,
+            worker_count: 1,
+            reserved: [0; 26],
+            ports: [PortSettings::default(); PORTS],
+        }
+    }
+}
+
+impl Settings {
+    /// The settings of a port, if it is in use.
+    #[inline]
+    #[must_use]
+    pub fn port(&self, index: u8) -> Option<&PortSettings> {
+        if u32::from(index) < self.port_count { self.ports.get(usize::from(index)) } else { None }
+    }
+}

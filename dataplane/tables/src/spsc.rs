@@ -1,0 +1,231 @@
+//! Rings with one producer and one consumer in different processes.
+//!
+//! Each word has one writer: head, generation and slots lie in the producer's segment, the tail in the
+//! consumer's. Either side may die and be replaced. The ring carries a generation; a partner line names
+//! the generation its tail belongs to and the incarnation of its owner. Who finds a new partner takes
+//! over that partner's index and counts what lay between as lost:
+//! - a new consumer starts at the head ([`Consumer::attach`]); the producer sees the new incarnation and
+//!   counts what the old one left ([`Producer::take_lost`]);
+//! - a new producer starts a new ring; the consumer counts what it leaves behind ([`Consumer::replace`]).
+//!
+//! Indices run freely over u32 and are compared by wrapping subtraction; slots are atomics, so neither a
+//! torn nor a hostile write is more than a wrong message.
+
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// Words of a message.
+pub const MESSAGE_WORDS: usize = 8;
+
+/// One message: 64 bytes, meaning given by the ring's users.
+pub type Message = [u64; MESSAGE_WORDS];
+
+/// Where a message lies.
+#[repr(C, align(64))]
+#[cfg_attr(not(loom), derive(zerocopy::FromBytes))]
+#[derive(Debug, Default)]
+pub struct Slot([AtomicU64; MESSAGE_WORDS]);
+
+/// The producer's line of a ring.
+#[repr(C, align(64))]
+#[cfg_attr(not(loom), derive(zerocopy::FromBytes))]
+#[derive(Debug, Default)]
+pub struct RingLine {
+    generation: AtomicU64,
+    head: AtomicU32,
+    reserved: [AtomicU32; 13],
+}
+
+/// The consumer's line of a ring, in the consumer's segment.
+#[repr(C, align(64))]
+#[cfg_attr(not(loom), derive(zerocopy::FromBytes))]
+#[derive(Debug, Default)]
+pub struct PartnerLine {
+    generation: AtomicU64,
+    incarnation: AtomicU64,
+    tail: AtomicU32,
+    reserved: [AtomicU32; 11],
+}
+
+/// A ring in the producer's segment: its line and its slots (a power of two of them).
+#[derive(Clone, Copy, Debug)]
+pub struct Ring<'a> {
+    line: &'a RingLine,
+    slots: &'a [Slot],
+}
+
+/// A ring as its consumer may use it: nothing can be written.
+#[derive(Clone, Copy, Debug)]
+pub struct RingReader<'a>(Ring<'a>);
+
+/// A consumer's line as the producer may use it: nothing can be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Partner<'a>(&'a PartnerLine);
+
+impl PartnerLine {
+    /// The line for the producer's use.
+    #[must_use]
+    pub fn reader(&self) -> Partner<'_> {
+        Partner(self)
+    }
+}
+
+/// The ring is full; the message was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+impl<'a> Ring<'a> {
+    /// Puts a ring together; `None` unless the number of slots is a power of two below 2³¹.
+    #[must_use]
+    pub fn new(line: &'a RingLine, slots: &'a [Slot]) -> Option<Self> {
+        (slots.len().is_power_of_two() && slots.len() < 1 << 31).then_some(Self { line, slots })
+    }
+
+    /// As [`Ring::new`], for callers that have checked the number of slots.
+    #[cfg(not(loom))]
+    pub(crate) fn over(line: &'a RingLine, slots: &'a [Slot]) -> Self {
+        debug_assert!(slots.len().is_power_of_two());
+        Self { line, slots }
+    }
+
+    /// The ring for the consumer's use.
+    #[must_use]
+    pub fn reader(self) -> RingReader<'a> {
+        RingReader(self)
+    }
+
+    fn slot(&self, index: u32) -> Option<&'a Slot> {
+        self.slots.get(index as usize & (self.slots.len() - 1))
+    }
+
+    fn capacity(&self) -> u32 {
+        self.slots.len() as u32
+    }
+}
+
+/// The producer's state. It works on the ring given with each call, which must always be the same.
+#[derive(Debug)]
+pub struct Producer {
+    generation: u64,
+    incarnation: u64,
+    head: u32,
+    tail: u32,
+    lost: u64,
+}
+
+impl Producer {
+    /// Opens the ring as `generation` (not zero, and another than that of any ring before), empty.
+    #[must_use]
+    pub fn open(ring: Ring<'_>, generation: u64) -> Self {
+        let head = ring.line.head.load(Ordering::Relaxed);
+        ring.line.generation.store(generation, Ordering::Release);
+        Self { generation, incarnation: 0, head, tail: head, lost: 0 }
+    }
+
+    /// Appends a message.
+    ///
+    /// # Errors
+    /// [`Full`] when the consumer has not made room; an absent consumer makes none.
+    pub fn push(&mut self, ring: Ring<'_>, partner: Partner<'_>, message: &Message) -> Result<(), Full> {
+        self.look(partner);
+        if self.head.wrapping_sub(self.tail) >= ring.capacity() {
+            return Err(Full);
+        }
+        let slot = ring.slot(self.head).ok_or(Full)?;
+        for (word, value) in slot.0.iter().zip(message) {
+            word.store(*value, Ordering::Relaxed);
+        }
+        self.head = self.head.wrapping_add(1);
+        // The slot's words before the index that shows them.
+        ring.line.head.store(self.head, Ordering::Release);
+        Ok(())
+    }
+
+    /// Reads the consumer's tail. A partner that has not taken this ring over yet has no say; a new one
+    /// brings its own tail, and what lay between was read by nobody.
+    fn look(&mut self, partner: Partner<'_>) {
+        // Acquire on each word: what the consumer read before it moved its tail is read.
+        if partner.0.generation.load(Ordering::Acquire) != self.generation {
+            return;
+        }
+        let incarnation = partner.0.incarnation.load(Ordering::Relaxed);
+        let tail = partner.0.tail.load(Ordering::Acquire);
+        let unread = self.head.wrapping_sub(self.tail);
+        let consumed = tail.wrapping_sub(self.tail);
+        if consumed > unread {
+            return; // not a position of this ring: a corrupt line frees no slot
+        }
+        if incarnation != self.incarnation {
+            if self.incarnation != 0 {
+                self.lost += u64::from(consumed);
+            }
+            self.incarnation = incarnation;
+        }
+        self.tail = tail;
+    }
+
+    /// Reads a partner's line for the last time, before its owner is given up for a new one, so that
+    /// what it has read is not counted as lost.
+    pub fn leave(&mut self, partner: Partner<'_>) {
+        self.look(partner);
+    }
+
+    /// Messages that no consumer has read because consumers changed, since the last call.
+    pub fn take_lost(&mut self) -> u64 {
+        core::mem::take(&mut self.lost)
+    }
+}
+
+/// The consumer's state.
+#[derive(Debug)]
+pub struct Consumer {
+    generation: u64,
+    tail: u32,
+}
+
+impl Consumer {
+    /// Takes a ring over at its present head, in a line of the caller's own segment. `incarnation` (not
+    /// zero) tells this consumer from those before it.
+    #[must_use]
+    pub fn attach(ring: RingReader<'_>, partner: &PartnerLine, incarnation: u64) -> Self {
+        let generation = ring.0.line.generation.load(Ordering::Acquire);
+        let tail = ring.0.line.head.load(Ordering::Acquire);
+        partner.tail.store(tail, Ordering::Relaxed);
+        partner.incarnation.store(incarnation, Ordering::Relaxed);
+        // The generation last: it makes the other two words valid.
+        partner.generation.store(generation, Ordering::Release);
+        Self { generation, tail }
+    }
+
+    /// Goes over from the ring of a dead producer to its successor's, from whose start it reads. The
+    /// number of messages left in the old ring, which are lost, is the answer; read them first
+    /// ([`Consumer::pop`]) to make it 0.
+    pub fn replace(&mut self, old: RingReader<'_>, new: RingReader<'_>, partner: &PartnerLine) -> u64 {
+        let left = old.0.line.head.load(Ordering::Acquire).wrapping_sub(self.tail).min(old.0.capacity());
+        self.generation = new.0.line.generation.load(Ordering::Acquire);
+        self.tail = 0;
+        partner.tail.store(self.tail, Ordering::Relaxed);
+        partner.generation.store(self.generation, Ordering::Release);
+        u64::from(left)
+    }
+
+    /// The oldest message, if there is one. A head that cannot be (a corrupt or foreign ring) reads as
+    /// empty.
+    pub fn pop(&mut self, ring: RingReader<'_>, partner: &PartnerLine) -> Option<Message> {
+        if ring.0.line.generation.load(Ordering::Acquire) != self.generation {
+            return None;
+        }
+        let unread = ring.0.line.head.load(Ordering::Acquire).wrapping_sub(self.tail);
+        if unread == 0 || unread > ring.0.capacity() {
+            return None;
+        }
+        let slot = ring.0.slot(self.tail)?;
+        let mut message = [0; MESSAGE_WORDS];
+        for (value, word) in message.iter_mut().zip(&slot.0) {
+            *value = word.load(Ordering::Relaxed);
+        }
+        self.tail = self.tail.wrapping_add(1);
+        // The message is copied before the slot is given back.
+        partner.tail.store(self.tail, Ordering::Release);
+        Some(message)
+    }
+}
