@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* The sets that control fills, the sockets, and the counters. Keys are in network order. */
+#ifndef SIXLANE_MAPS_H
+#define SIXLANE_MAPS_H
+
+#include <linux/bpf.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "abi.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, SIXLANE_PORTS_MAX);
+	__type(key, struct sixlane_port_key);
+	__type(value, struct sixlane_port);
+} ports SEC(".maps");
+
+/* IPv4 addresses at which tunnels end; the value says which services. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, SIXLANE_ADDRESSES_MAX);
+	__type(key, __u32);
+	__type(value, __u32);
+} relay4 SEC(".maps");
+
+/* IPv6 addresses of the box: the kernel's, also inside served prefixes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, SIXLANE_ADDRESSES_MAX);
+	__uint(key_size, 16);
+	__type(value, __u32);
+} local6 SEC(".maps");
+
+/* IPv6 prefixes that lie behind tunnels. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, SIXLANE_PREFIXES_MAX);
+	__type(key, struct sixlane_prefix6);
+	__type(value, __u32);
+} served6 SEC(".maps");
+
+/* Slot: port index * SIXLANE_QUEUES_MAX + queue. */
+struct {
+	__uint(type, BPF_MAP_TYPE_XSKMAP);
+	__uint(max_entries, SIXLANE_PORTS_MAX *SIXLANE_QUEUES_MAX);
+	__type(key, __u32);
+	__type(value, __u32);
+} xsks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, SIXLANE_PORTS_MAX + 1);
+	__type(key, __u32);
+	__type(value, struct sixlane_xdp_counters);
+} counters SEC(".maps");
+
+#endif

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * The first look at a frame. Three answers:
+ *   ours, and a socket serves its queue -> to that socket
+ *   ours, and none does                 -> dropped and counted: the kernel would answer tunnel
+ *                                          packets with "protocol unreachable"
+ *   not ours, or in doubt               -> to the kernel
+ * Nothing else is dropped here: reasons are counted in user space.
+ */
+#include "classify.h"
+
+static __always_inline int deliver(struct xdp_md *ctx, const struct sixlane_port *port,
+				   struct sixlane_xdp_counters *count)
+{
+	__u32 queue = ctx->rx_queue_index;
+	int action = XDP_DROP;
+
+	if (queue < SIXLANE_QUEUES_MAX)
+		action = bpf_redirect_map(&xsks, port->index * SIXLANE_QUEUES_MAX + queue, XDP_DROP);
+	if (action == XDP_REDIRECT)
+		count->redirected++;
+	else
+		count->no_socket++;
+	return action;
+}
+
+static __always_inline struct sixlane_port *port_of(struct xdp_md *ctx, const struct link_header *link)
+{
+	struct sixlane_port_key key = { .ifindex = ctx->ingress_ifindex };
+
+	if (link->tags > 1)
+		return NULL;
+	if (link->tags == 1)
+		key.tag = SIXLANE_TAGGED | link->vlan;
+	return bpf_map_lookup_elem(&ports, &key);
+}
+
+SEC("xdp.frags")
+int sixlane_relay(struct xdp_md *ctx)
+{
+	struct cursor cursor = { (void *)(long)ctx->data, (void *)(long)ctx->data_end };
+	struct sixlane_xdp_counters *count;
+	struct sixlane_port *port = NULL;
+	enum answer answer = NOT_OURS;
+	struct link_header link;
+	__u32 slot = SIXLANE_NO_PORT;
+
+	if (parse_link(&cursor, &link) == 0)
+		port = port_of(ctx, &link);
+	if (port) {
+		slot = port->index;
+		answer = classify(&cursor, &link, port);
+	}
+	count = bpf_map_lookup_elem(&counters, &slot);
+	if (!count)
+		return answer == OURS ? XDP_DROP : XDP_PASS;
+	count->seen++;
+	if (answer == OURS)
+		return deliver(ctx, port, count);
+	count->passed++;
+	if (answer == NOT_OUR_MAC)
+		count->not_our_mac++;
+	return XDP_PASS;
+}
+
+char licence_string[] SEC("license") = "Dual MIT/GPL";

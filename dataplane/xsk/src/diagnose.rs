@@ -1,0 +1,250 @@
+//! Why a privileged call failed, in one sentence with cause and remedy.
+
+use std::fmt;
+use std::io;
+
+use rustix::io::Errno;
+use rustix::thread::{CapabilitySet, capabilities};
+use thiserror::Error;
+
+/// The oldest kernel that is supported: major and minor version.
+pub const KERNEL_MIN: (u32, u32) = (6, 1);
+
+/// The call that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Checking the running kernel.
+    CheckKernel,
+    /// Loading the XDP program and its maps.
+    LoadProgram,
+    /// Attaching it to an interface.
+    AttachProgram,
+    /// Making the frame arena.
+    CreateFrames,
+    /// Opening an AF_XDP socket.
+    OpenSocket,
+    /// Telling the kernel of the frame arena.
+    RegisterFrames,
+    /// Setting the sizes of the rings.
+    SizeRings,
+    /// Binding a socket to a queue.
+    BindQueue {
+        /// Number of the RX queue.
+        queue: u32,
+    },
+    /// Writing a map of the XDP program.
+    WriteMap,
+}
+
+/// Why set-up failed. Its text names the cause and the remedy.
+#[derive(Debug, Error)]
+#[error("{}", Sentence(self))]
+pub struct SetupError {
+    step: Step,
+    /// Interface concerned; empty if none.
+    interface: String,
+    cause: Cause,
+    source: io::Error,
+}
+
+/// What was found to be the cause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The kernel is older than [`KERNEL_MIN`]; its release.
+    KernelTooOld(String),
+    /// The driver has no native XDP.
+    NoXdpSupport,
+    /// The driver has no zero-copy.
+    NoZeroCopy,
+    /// Another XDP program is attached: its id, and its name if it can be read.
+    Occupied {
+        /// Kernel's id of the program, 0 if unknown.
+        id: u32,
+        /// Name of the program.
+        name: Option<String>,
+    },
+    /// This process lacks a capability: its name.
+    MissingPrivilege(&'static str),
+    /// The memory for frames exceeds what may be locked.
+    LockedMemory,
+    /// Another AF_XDP socket owns the queue.
+    QueueBusy,
+    /// The interface has no such queue.
+    NoSuchQueue,
+    /// The interface does not exist.
+    NoSuchInterface,
+    /// The MTU or another property of the interface does not suit XDP.
+    Unsuitable,
+    /// There are too few huge pages.
+    NoHugePages,
+    /// Anything else: the kernel's word for it.
+    Other,
+}
+
+impl SetupError {
+    /// Judges a failed call.
+    pub(crate) fn step(step: Step, interface: &str, source: io::Error) -> Self {
+        let cause = cause_of(step, &source);
+        Self { step, interface: interface.to_owned(), cause, source }
+    }
+
+    /// A failure whose cause is known already.
+    pub(crate) fn known(step: Step, interface: &str, cause: Cause, source: io::Error) -> Self {
+        Self { step, interface: interface.to_owned(), cause, source }
+    }
+
+    /// The cause.
+    #[must_use]
+    pub fn cause(&self) -> &Cause {
+        &self.cause
+    }
+
+    /// The call that failed.
+    #[must_use]
+    pub fn failed_step(&self) -> Step {
+        self.step
+    }
+
+    /// True if the driver cannot do what was asked, so that a humbler mode may succeed.
+    #[must_use]
+    pub fn is_unsupported(&self) -> bool {
+        matches!(self.cause, Cause::NoZeroCopy | Cause::NoXdpSupport)
+    }
+}
+
+/// Checks that the kernel is not too old.
+///
+/// # Errors
+/// [`Cause::KernelTooOld`].
+pub fn check_kernel() -> Result<(), SetupError> {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    check_release(&release)
+}
+
+fn check_release(release: &str) -> Result<(), SetupError> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
+    if (next(), next()) >= KERNEL_MIN {
+        return Ok(());
+    }
+    let source = io::Error::from(io::ErrorKind::Unsupported);
+    Err(SetupError::known(Step::CheckKernel, "", Cause::KernelTooOld(release.to_owned()), source))
+}
+
+/// The cause, from the error number, the call and the capabilities of this process.
+fn cause_of(step: Step, source: &io::Error) -> Cause {
+    let errno = source.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
+    match (errno, step) {
+        (Errno::PERM | Errno::ACCESS, _) => missing_capability(step),
+        (Errno::NOBUFS | Errno::NOMEM, Step::RegisterFrames) => Cause::LockedMemory,
+        (Errno::NOMEM, Step::CreateFrames) => Cause::NoHugePages,
+        (Errno::BUSY, Step::BindQueue { .. }) => Cause::QueueBusy,
+        (Errno::OPNOTSUPP, Step::BindQueue { .. }) => Cause::NoZeroCopy,
+        (Errno::OPNOTSUPP, Step::AttachProgram) => Cause::NoXdpSupport,
+        (Errno::INVAL, Step::BindQueue { .. }) => Cause::NoSuchQueue,
+        (Errno::NODEV | Errno::NXIO, _) => Cause::NoSuchInterface,
+        (Errno::INVAL | Errno::RANGE, Step::AttachProgram) => Cause::Unsuitable,
+        (Errno::BUSY | Errno::EXIST, Step::AttachProgram) => Cause::Occupied { id: 0, name: None },
+        _ => Cause::Other,
+    }
+}
+
+/// The first capability that the step needs and the process lacks.
+fn missing_capability(step: Step) -> Cause {
+    let needed: &[(CapabilitySet, &'static str)] = match step {
+        Step::LoadProgram | Step::AttachProgram | Step::WriteMap => {
+            &[(CapabilitySet::BPF, "CAP_BPF"), (CapabilitySet::NET_ADMIN, "CAP_NET_ADMIN")]
+        }
+        Step::RegisterFrames | Step::CreateFrames => &[(CapabilitySet::IPC_LOCK, "CAP_IPC_LOCK")],
+        Step::OpenSocket | Step::SizeRings | Step::BindQueue { .. } | Step::CheckKernel => {
+            &[(CapabilitySet::NET_RAW, "CAP_NET_RAW")]
+        }
+    };
+    let held = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
+    needed
+        .iter()
+        .find(|(capability, _)| !held.contains(*capability))
+        .map_or(Cause::Other, |(_, name)| Cause::MissingPrivilege(name))
+}
+
+struct Sentence<'e>(&'e SetupError);
+
+impl fmt::Display for Sentence<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let SetupError { step, interface, cause, source } = self.0;
+        let what = What(*step, interface);
+        match cause {
+            Cause::KernelTooOld(release) => write!(
+                f,
+                "kernel {release} is too old: sixlane needs {}.{} or later; boot a newer kernel",
+                KERNEL_MIN.0, KERNEL_MIN.1
+            ),
+            Cause::NoXdpSupport => write!(
+                f,
+                "{what}: the driver of {interface} has no native XDP; choose another interface, or set mode = \"generic\" for a slow one"
+            ),
+            Cause::NoZeroCopy => write!(
+                f,
+                "{what}: the driver of {interface} has no zero-copy; set mode = \"auto\" or \"copy\""
+            ),
+            Cause::Occupied { id, name } => occupied(f, interface, *id, name.as_deref()),
+            Cause::MissingPrivilege(capability) => write!(
+                f,
+                "{what}: {capability} is missing; start as root or grant {capability} to the service"
+            ),
+            Cause::LockedMemory => write!(
+                f,
+                "{what}: the frames exceed the memory that may be locked; grant CAP_IPC_LOCK, raise LimitMEMLOCK, or lower frames"
+            ),
+            Cause::QueueBusy => write!(
+                f,
+                "{what}: another AF_XDP socket owns the queue; stop that program (ss --xdp names it)"
+            ),
+            Cause::NoSuchQueue => write!(
+                f,
+                "{what}: the interface has no such queue, or its driver refuses the socket; compare with ethtool -l {interface}"
+            ),
+            Cause::NoSuchInterface => {
+                write!(f, "{what}: interface {interface} does not exist; create it or correct its name")
+            }
+            Cause::Unsuitable => write!(
+                f,
+                "{what}: the driver refuses XDP on {interface} as it is set up ({source}); lower its MTU to 1500 and turn LRO off"
+            ),
+            Cause::NoHugePages => {
+                write!(f, "{what}: there are too few free huge pages; raise vm.nr_hugepages or lower frames")
+            }
+            Cause::Other => write!(f, "{what}: {source}; see the kernel's log (dmesg) for the reason"),
+        }
+    }
+}
+
+fn occupied(f: &mut fmt::Formatter<'_>, interface: &str, id: u32, name: Option<&str>) -> fmt::Result {
+    write!(f, "interface {interface} is occupied by another XDP program")?;
+    match (id, name) {
+        (0, _) => {}
+        (id, None) => write!(f, " (id {id})")?,
+        (id, Some(name)) => write!(f, " (id {id}, {name})")?,
+    }
+    write!(f, "; detach it first, for example with: ip link set dev {interface} xdp off")
+}
+
+/// The step in words.
+struct What<'e>(Step, &'e str);
+
+impl fmt::Display for What<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(step, interface) = self;
+        match step {
+            Step::CheckKernel => write!(f, "cannot use this kernel"),
+            Step::LoadProgram => write!(f, "cannot load the XDP program"),
+            Step::AttachProgram => write!(f, "cannot attach the XDP program to {interface}"),
+            Step::CreateFrames => write!(f, "cannot make the memory for frames"),
+            Step::OpenSocket => write!(f, "cannot open an AF_XDP socket for {interface}"),
+            Step::RegisterFrames => write!(f, "cannot register the memory for frames"),
+            Step::SizeRings => write!(f, "cannot set the ring sizes of a socket for {interface}"),
+            Step::BindQueue { queue } => write!(f, "cannot bind to queue {queue} of {interface}"),
+            Step::WriteMap => write!(f, "cannot write a map of the XDP program"),
+        }
+    }
+}

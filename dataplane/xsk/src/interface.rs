@@ -1,0 +1,144 @@
+//! What the keeper has to know of an interface before it attaches anything: queues, driver, whether
+//! XDP is possible and free there. And how a link is taken off again.
+#![allow(unsafe_code)] // ethtool's ioctl, queries and link detachment through libbpf's thin wrappers
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+
+use crate::diagnose::{Cause, SetupError, Step};
+use crate::program::{AttachMode, occupant};
+
+/// Commands of `linux/ethtool.h`.
+const ETHTOOL_GDRVINFO: u32 = 0x03;
+const ETHTOOL_GCHANNELS: u32 = 0x3c;
+/// `SIOCETHTOOL` of `linux/sockios.h`.
+const SIOCETHTOOL: libc::Ioctl = 0x8946;
+/// `NETDEV_XDP_ACT_BASIC` of `linux/netdev.h`: the driver runs XDP programs.
+const XDP_BASIC: u64 = 1;
+
+/// `struct ethtool_channels`.
+#[repr(C)]
+#[derive(Default)]
+struct Channels {
+    cmd: u32,
+    max: [u32; 4],
+    rx: u32,
+    tx: u32,
+    other: u32,
+    combined: u32,
+}
+
+/// `struct ethtool_drvinfo`.
+#[repr(C)]
+struct DriverInfo {
+    cmd: u32,
+    driver: [u8; 32],
+    rest: [u8; 160],
+}
+
+const _: () = assert!(size_of::<Channels>() == 36);
+const _: () = assert!(size_of::<DriverInfo>() == 196);
+
+/// Facts about an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Receive queues, at least 1.
+    pub queues: u16,
+    /// Name of the driver; empty when the driver does not tell.
+    pub driver: String,
+}
+
+/// Reads queues and driver of the interface called `name` in this network namespace.
+///
+/// A driver that knows no channels has one queue.
+///
+/// # Errors
+/// No socket could be opened.
+pub fn facts(name: &str) -> io::Result<Facts> {
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    let mut channels = Channels { cmd: ETHTOOL_GCHANNELS, ..Channels::default() };
+    let queues = match ethtool(&socket, name, &mut channels) {
+        Ok(()) => u16::try_from(channels.rx + channels.combined).unwrap_or(u16::MAX).max(1),
+        Err(_) => 1,
+    };
+    let mut info = DriverInfo { cmd: ETHTOOL_GDRVINFO, driver: [0; 32], rest: [0; 160] };
+    let driver = match ethtool(&socket, name, &mut info) {
+        Ok(()) => CStr::from_bytes_until_nul(&info.driver)
+            .map_or_else(|_| String::new(), |driver| driver.to_string_lossy().into_owned()),
+        Err(_) => String::new(),
+    };
+    Ok(Facts { queues, driver })
+}
+
+/// One ethtool command; `T` is a `repr(C)` record of integers that starts with the command.
+fn ethtool<T>(socket: &OwnedFd, name: &str, record: &mut T) -> io::Result<()> {
+    // SAFETY: an ifreq of zeros is a valid value: it holds integers, bytes and null pointers.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    if name.len() >= request.ifr_name.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_data = (&raw mut *record).cast();
+    // SAFETY: `ifru_data` points to a record of the size that its command asks for (asserted above),
+    // exclusively borrowed during the call; any bytes the kernel writes are valid integers.
+    let code = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) };
+    if code < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Looks whether a program could be attached, without attaching one.
+///
+/// # Errors
+/// The interface is occupied, or its driver says that it has no XDP. Kernels before 6.3 do not say;
+/// there the attachment itself finds it out.
+pub fn examine(name: &str, ifindex: u32, mode: AttachMode) -> Result<(), SetupError> {
+    let refuse = |cause, code| {
+        let source = io::Error::from_raw_os_error(code);
+        Err(SetupError::known(Step::AttachProgram, name, cause, source))
+    };
+    let occupant = occupant(ifindex);
+    if let Some((id, name)) = occupant.program {
+        return refuse(Cause::Occupied { id, name }, libc::EBUSY);
+    }
+    match occupant.features {
+        Some(features) if mode == AttachMode::Native && features & XDP_BASIC == 0 => {
+            refuse(Cause::NoXdpSupport, libc::EOPNOTSUPP)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Takes a link off its interface now, whoever else holds descriptors of it.
+///
+/// # Errors
+/// The kernel's; a link whose interface has gone is detached already.
+pub fn detach(link: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes and gives integers only.
+    match unsafe { libbpf_sys::bpf_link_detach(link.as_raw_fd()) } {
+        0 => Ok(()),
+        code => Err(io::Error::from_raw_os_error(-code)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loopback_has_one_queue() {
+        assert_eq!(facts("lo").unwrap().queues, 1);
+    }
+
+    #[test]
+    fn a_missing_or_overlong_name_is_no_panic() {
+        assert_eq!(facts("sxnothere").unwrap(), Facts { queues: 1, driver: String::new() });
+        assert_eq!(facts(&"x".repeat(99)).unwrap().queues, 1);
+    }
+}
