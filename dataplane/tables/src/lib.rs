@@ -3,7 +3,7 @@
 //! Control writes tables with a [`TableWriter`]; workers map them read-only as [`Tables`] and look at
 //! them through a [`View`]; what workers must write lies in their own [`WorkerSegment`]s. Reading order:
 //! [`layout`], [`segment`], [`quiescence`], `arena`, [`settings`], [`adjacency`], [`classes`], `fib`,
-//! [`reader`], [`writer`], [`counters`], [`spsc`], [`worker`].
+//! [`reader`], [`writer`], [`counters`], [`spsc`], [`punt`], [`worker`].
 
 #[cfg(not(loom))]
 pub mod adjacency;
@@ -19,6 +19,8 @@ mod fib;
 pub mod layout;
 #[cfg(not(loom))]
 mod prefetch;
+#[cfg(not(loom))]
+pub mod punt;
 pub mod quiescence;
 #[cfg(not(loom))]
 pub mod reader;

@@ -134,6 +134,12 @@ impl<'a> FramePool<'a> {
         self.ledger.set(frame.index(), FrameState::Batch);
     }
 
+    /// Notes a new owner: for in-memory ports, which play the kernel's part.
+    #[inline]
+    pub fn note(&self, frame: &Frame, state: FrameState) {
+        self.ledger.set(frame.index(), state);
+    }
+
     /// Frames by owner.
     #[must_use]
     pub fn census(&self) -> Census {

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)] // references into memory shared with the kernel
 
 use std::io;
+use std::num::NonZeroU32;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -29,7 +30,7 @@ pub enum Memory {
 }
 
 /// Names arenas within a process, so that a token is never used with a foreign one.
-static NEXT_ID: AtomicU32 = AtomicU32::new(1);
+static NEXT_ID: AtomicU32 = AtomicU32::new(0);
 
 /// An arena of frames of [`FRAME_BYTES`] each.
 ///
@@ -38,7 +39,7 @@ static NEXT_ID: AtomicU32 = AtomicU32::new(1);
 pub struct Umem {
     area: Area,
     frames: u32,
-    id: u32,
+    id: NonZeroU32,
     fd: Option<OwnedFd>,
 }
 
@@ -51,7 +52,8 @@ pub struct Umem {
 #[must_use = "a dropped token leaks its frame"]
 pub struct Frame {
     index: u32,
-    umem: u32,
+    /// Identity of the arena; not zero, so that an `Option<Frame>` is no bigger.
+    umem: NonZeroU32,
 }
 
 impl Frame {
@@ -101,7 +103,8 @@ impl Umem {
     }
 
     fn over(area: Area, frames: u32, fd: Option<OwnedFd>) -> Self {
-        Self { area, frames, id: NEXT_ID.fetch_add(1, Ordering::Relaxed), fd }
+        let id = NonZeroU32::MIN.saturating_add(NEXT_ID.fetch_add(1, Ordering::Relaxed));
+        Self { area, frames, id, fd }
     }
 
     /// The memfd of the arena; `None` on the heap.
