@@ -1,8 +1,8 @@
 //! One end of the connection between keeper and child: messages with descriptors over a
 //! SOCK_SEQPACKET pair, which the child finds on descriptor 3.
 //!
-//! This is the only file of the crate with `unsafe`: taking over a descriptor by its number cannot
-//! be said otherwise.
+//! This is the only file of the crate with `unsafe`: taking over a descriptor by its number, and
+//! promising the event loop that a descriptor stays open, cannot be said otherwise.
 #![allow(unsafe_code)]
 
 use std::io::{self, IoSlice, IoSliceMut};
@@ -14,6 +14,7 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
+use tokio::io::unix::AsyncFd;
 
 use crate::protocol::{MAX_DESCRIPTORS, MESSAGE_BYTES, Message};
 
@@ -133,6 +134,27 @@ impl std::os::fd::AsRawFd for Channel {
     fn as_raw_fd(&self) -> RawFd {
         std::os::fd::AsRawFd::as_raw_fd(&self.socket)
     }
+}
+
+/// Registers a descriptor with the running event loop.
+///
+/// # Errors
+/// The event loop's error.
+pub(crate) fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd is open and the same for its whole life, and the AsyncFd owns it.
+    let registered = unsafe { AsyncFd::register(descriptor) };
+    registered.map_err(io::Error::from)
+}
+
+/// Registers a channel with the running event loop.
+///
+/// # Errors
+/// The event loop's error.
+pub(crate) fn watch_channel(channel: Channel) -> io::Result<AsyncFd<Channel>> {
+    // SAFETY: a Channel's descriptor is that of the OwnedFd it was made with and never replaces,
+    // so it is open and the same for the channel's whole life; the AsyncFd owns the channel.
+    let registered = unsafe { AsyncFd::register(channel) };
+    registered.map_err(io::Error::from)
 }
 
 /// For a test: both ends in one process.

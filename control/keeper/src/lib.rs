@@ -5,13 +5,24 @@
 //!
 //! Read `supervise` first: it is the page with the order of things.
 
+mod backoff;
 mod channel;
+mod child;
 pub mod confine;
+mod error;
+mod fence;
+mod held;
 pub mod host;
 mod layout;
+mod orphans;
 pub mod plan;
 pub mod protocol;
 pub mod runtime;
+mod signals;
+mod store;
+mod supervise;
 pub mod users;
 
 pub use channel::Channel;
+pub use error::KeeperError;
+pub use supervise::run;

@@ -170,6 +170,11 @@ impl Segment {
     pub const WORKER: u32 = 3;
     /// Sums over dead workers.
     pub const TOTALS: u32 = 4;
+
+    /// A segment without further fields.
+    pub fn new(what: u32) -> Self {
+        Self { what, worker: 0, set: 0, index: 0, incarnation: 0, frames: 0, reserved: 0 }
+    }
 }
 
 /// Descriptors of the program and its links.
@@ -220,6 +225,8 @@ impl Ready {
     pub const ATTACHED: u32 = 6;
     /// Child: the start is refused, the sentence says why.
     pub const FAILED: u32 = 7;
+    /// Data plane: a segment of tables is not usable, the sentence says why.
+    pub const REFUSED: u32 = 8;
 
     /// A notice without further fields.
     pub fn new(what: u32) -> Self {

@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use crate::diagnose::{Cause, SetupError, Step};
-use crate::program::{AttachMode, occupant};
+use crate::program::{AttachMode, Program, occupant, query};
 
 /// Commands of `linux/ethtool.h`.
 const ETHTOOL_GDRVINFO: u32 = 0x03;
@@ -93,26 +93,28 @@ fn ethtool<T>(socket: &OwnedFd, name: &str, record: &mut T) -> io::Result<()> {
     Ok(())
 }
 
-/// Looks whether a program could be attached, without attaching one.
+/// Looks whether the program could be attached. Where the driver does not say so (before Linux 6.3,
+/// and some drivers after it), the program is attached for a moment: its sets are empty yet, so it
+/// passes everything.
 ///
 /// # Errors
-/// The interface is occupied, or its driver says that it has no XDP. Kernels before 6.3 do not say;
-/// there the attachment itself finds it out.
-pub fn examine(name: &str, ifindex: u32, mode: AttachMode) -> Result<(), SetupError> {
-    let refuse = |cause, code| {
-        let source = io::Error::from_raw_os_error(code);
-        Err(SetupError::known(Step::AttachProgram, name, cause, source))
-    };
-    let occupant = occupant(ifindex);
-    if let Some((id, name)) = occupant.program {
-        return refuse(Cause::Occupied { id, name }, libc::EBUSY);
+/// The interface is occupied, or has no native XDP.
+pub fn examine(
+    program: &Program,
+    name: &str,
+    ifindex: u32,
+    mode: AttachMode,
+) -> Result<(), SetupError> {
+    if let Some((id, occupant)) = occupant(ifindex) {
+        let cause = Cause::Occupied { id, name: occupant };
+        let source = io::Error::from_raw_os_error(libc::EBUSY);
+        return Err(SetupError::known(Step::AttachProgram, name, cause, source));
     }
-    match occupant.features {
-        Some(features) if mode == AttachMode::Native && features & XDP_BASIC == 0 => {
-            refuse(Cause::NoXdpSupport, libc::EOPNOTSUPP)
-        }
-        _ => Ok(()),
+    let told = query(ifindex).is_some_and(|found| found.feature_flags & XDP_BASIC != 0);
+    if told || mode == AttachMode::Generic {
+        return Ok(());
     }
+    program.attach(name, ifindex, mode).map(drop)
 }
 
 /// Takes a link off its interface now, whoever else holds descriptors of it.

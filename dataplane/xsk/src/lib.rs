@@ -17,6 +17,7 @@ pub mod diagnose;
 #[cfg(test)]
 mod fake;
 pub mod handover;
+pub mod interface;
 pub mod ledger;
 pub mod maps;
 pub mod pool;

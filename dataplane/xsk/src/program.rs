@@ -133,7 +133,15 @@ fn owned(code: i32) -> io::Result<OwnedFd> {
 }
 
 /// Id, and name if it can be read, of the program attached to an interface.
-fn occupant(ifindex: u32) -> Option<(u32, Option<String>)> {
+pub(crate) fn occupant(ifindex: u32) -> Option<(u32, Option<String>)> {
+    let found = query(ifindex)?;
+    let ids = [found.prog_id, found.drv_prog_id, found.skb_prog_id, found.hw_prog_id];
+    let id = ids.into_iter().find(|&id| id != 0)?;
+    Some((id, program_name(id)))
+}
+
+/// What the kernel tells of XDP on an interface.
+pub(crate) fn query(ifindex: u32) -> Option<libbpf_sys::bpf_xdp_query_opts> {
     let mut options = libbpf_sys::bpf_xdp_query_opts {
         sz: size_of::<libbpf_sys::bpf_xdp_query_opts>() as libbpf_sys::size_t,
         prog_id: 0,
@@ -149,9 +157,7 @@ fn occupant(ifindex: u32) -> Option<(u32, Option<String>)> {
     // SAFETY: `options` is initialised, names its own size and outlives the call, which writes
     // integers into it.
     let code = unsafe { libbpf_sys::bpf_xdp_query(i32::try_from(ifindex).ok()?, 0, &raw mut options) };
-    let ids = [options.prog_id, options.drv_prog_id, options.skb_prog_id, options.hw_prog_id];
-    let id = ids.into_iter().find(|&id| id != 0).filter(|_| code == 0)?;
-    Some((id, program_name(id)))
+    (code == 0).then_some(options)
 }
 
 fn program_name(id: u32) -> Option<String> {

@@ -1,0 +1,339 @@
+//! What the keeper made and holds: the program and its maps, memory and sockets of the workers, the
+//! links. Children get duplicates, so that they can come and go.
+
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::thread::CpuSet;
+use sixlane_xsk::program::{AttachMode, Program};
+use sixlane_xsk::socket::{self, RingSizes, Target};
+use sixlane_xsk::{Memory, Umem, interface};
+
+use crate::error::KeeperError;
+use crate::plan::{self, Mode, Plan};
+use crate::protocol::{self, Link, MAX_WORKERS, Message, Port, Segment, Text};
+use crate::store::Parcel;
+
+/// A port as it was found.
+#[derive(Debug)]
+struct HeldPort {
+    name: String,
+    ifindex: u32,
+    queues: u16,
+    driver: String,
+}
+
+/// Memory and sockets of one worker.
+struct HeldWorker {
+    /// Keeps the kernel's registration of the memory mapped.
+    umem: Umem,
+    memory: Rc<OwnedFd>,
+    /// Port, queue, socket.
+    sockets: Vec<(u16, u16, Rc<OwnedFd>)>,
+    zero_copy: bool,
+}
+
+/// See the module.
+pub(crate) struct Held {
+    program: Program,
+    configuration: Rc<OwnedFd>,
+    ports: Vec<HeldPort>,
+    workers: Vec<HeldWorker>,
+    cores: Vec<u16>,
+    spin: bool,
+    stuck_seconds: u32,
+    rings: RingSizes,
+    mode: AttachMode,
+    links: Vec<Rc<OwnedFd>>,
+}
+
+impl Held {
+    /// Looks at the ports, loads the program, makes memory and opens the sockets of every receive
+    /// queue. Attaches nothing.
+    ///
+    /// # Errors
+    /// [`KeeperError`]; what was made before is closed again.
+    pub(crate) fn open(plan: &Plan) -> Result<Self, KeeperError> {
+        let ports: Vec<HeldPort> =
+            plan.ports.iter().map(|port| find(&port.name)).collect::<Result<_, _>>()?;
+        let mode = match plan.mode {
+            Mode::Generic => AttachMode::Generic,
+            Mode::Auto | Mode::ZeroCopy | Mode::Copy => AttachMode::Native,
+        };
+        let program = sixlane_xsk::program::load().map_err(resource)?;
+        for port in &ports {
+            interface::examine(&program, &port.name, port.ifindex, mode).map_err(resource)?;
+        }
+        let allowed = allowed_cores();
+        let queues = ports.iter().map(|port| port.queues).max().unwrap_or(1);
+        let cores = plan::worker_cores(&plan.workers, &allowed, queues)?;
+        let spin = plan::spins(plan.idle, cores.len(), allowed.len());
+        let rings = RingSizes {
+            rx: plan.rings.rx,
+            tx: plan.rings.tx,
+            fill: plan.rings.fill,
+            completion: plan.rings.completion,
+        };
+        let mut held = Self {
+            program,
+            configuration: Rc::new(sealed(&plan.config_text)?),
+            ports,
+            workers: Vec::new(),
+            cores,
+            spin,
+            stuck_seconds: plan.stuck_seconds,
+            rings,
+            mode,
+            links: Vec::new(),
+        };
+        held.open_workers(plan)?;
+        Ok(held)
+    }
+
+    /// Makes memory and sockets of every worker, each while running on the worker's core, so that
+    /// the memory is near to it.
+    fn open_workers(&mut self, plan: &Plan) -> Result<(), KeeperError> {
+        let before = rustix::thread::sched_getaffinity(None);
+        let mut mode = match plan.mode {
+            Mode::Auto => socket::Mode::Auto,
+            Mode::ZeroCopy => socket::Mode::ZeroCopy,
+            Mode::Copy | Mode::Generic => socket::Mode::Copy,
+        };
+        for worker in 0..self.cores.len() {
+            run_on(self.cores[worker]);
+            let (opened, because) = self.open_worker(worker, plan.frames, mode)?;
+            if let Some(reason) = because {
+                tracing::info!("copy mode: {reason}");
+                mode = socket::Mode::Copy;
+            }
+            self.workers.push(opened);
+        }
+        if let Ok(before) = before {
+            let _ = rustix::thread::sched_setaffinity(None, &before);
+        }
+        Ok(())
+    }
+
+    fn open_worker(
+        &self,
+        worker: usize,
+        frames: Option<u32>,
+        mode: socket::Mode,
+    ) -> Result<(HeldWorker, Option<String>), KeeperError> {
+        let queues = self.queues_of(worker);
+        let targets: Vec<Target> = queues
+            .iter()
+            .map(|(port, queue)| {
+                let port = &self.ports[usize::from(*port)];
+                Target { interface: port.name.clone(), ifindex: port.ifindex, queue: u32::from(*queue) }
+            })
+            .collect();
+        let needed = u32::try_from(queues.len()).unwrap_or(u32::MAX);
+        let needed = self.rings.frames_needed().saturating_mul(needed.max(1));
+        let memory = |error: std::io::Error| {
+            KeeperError::Resource(format!(
+                "cannot make the memory for frames of worker {worker} ({error}): lower `dataplane.frames` or free memory"
+            ))
+        };
+        let umem = Umem::create(frames.unwrap_or(needed), Memory::Memfd).map_err(memory)?;
+        let descriptor = umem.fd().ok_or_else(|| memory(std::io::ErrorKind::NotFound.into()))?;
+        let descriptor = descriptor.try_clone_to_owned().map_err(memory)?;
+        let opened = socket::open_worker(&umem, &targets, mode, self.rings).map_err(resource)?;
+        let sockets = queues
+            .into_iter()
+            .zip(opened.sockets)
+            .map(|((port, queue), socket)| (port, queue, Rc::new(socket)))
+            .collect();
+        let worker = HeldWorker { umem, memory: Rc::new(descriptor), sockets, zero_copy: opened.zero_copy };
+        Ok((worker, opened.copy_because.map(|reason| reason.to_string())))
+    }
+
+    /// Port and queue of every socket of a worker: queue q belongs to worker q mod W.
+    fn queues_of(&self, worker: usize) -> Vec<(u16, u16)> {
+        let ports = (0_u16..).zip(&self.ports);
+        ports
+            .flat_map(|(index, port)| (0..port.queues).map(move |queue| (index, queue)))
+            .filter(|(_, queue)| usize::from(*queue) % self.cores.len() == worker)
+            .collect()
+    }
+
+    /// Number of workers.
+    pub(crate) fn workers(&self) -> u16 {
+        u16::try_from(self.workers.len()).unwrap_or(u16::MAX)
+    }
+
+    /// Text of the configuration.
+    pub(crate) fn configuration(&self) -> Rc<OwnedFd> {
+        Rc::clone(&self.configuration)
+    }
+
+    /// Names of the ports.
+    pub(crate) fn port_names(&self) -> Vec<String> {
+        self.ports.iter().map(|port| port.name.clone()).collect()
+    }
+
+    /// The shape of everything, for a child's start number `incarnation`.
+    pub(crate) fn plan_message(&self, incarnation: u32) -> protocol::Plan {
+        let mut cores = [0; MAX_WORKERS];
+        for (to, from) in cores.iter_mut().zip(&self.cores) {
+            *to = *from;
+        }
+        let sockets: usize = self.workers.iter().map(|worker| worker.sockets.len()).sum();
+        protocol::Plan {
+            workers: self.workers(),
+            ports: u16::try_from(self.ports.len()).unwrap_or(u16::MAX),
+            sockets: u32::try_from(sockets).unwrap_or(u32::MAX),
+            frames: self.workers.first().map_or(0, |worker| worker.umem.frames()),
+            spin: u32::from(self.spin),
+            incarnation,
+            stuck_seconds: self.stuck_seconds,
+            cores,
+        }
+    }
+
+    /// The ports, as control has to know them.
+    pub(crate) fn port_messages(&self) -> Vec<Port> {
+        (0..).zip(&self.ports).map(|(index, _)| self.port(index, 0, 0)).collect()
+    }
+
+    fn port(&self, index: u16, queue: u16, worker: u16) -> Port {
+        let port = &self.ports[usize::from(index)];
+        let zero_copy = self.workers.iter().all(|worker| worker.zero_copy);
+        let generic = self.mode == AttachMode::Generic;
+        Port {
+            port: index,
+            queue,
+            worker,
+            queues: port.queues,
+            ifindex: port.ifindex,
+            flags: if zero_copy { Port::ZERO_COPY } else { 0 } | if generic { Port::GENERIC } else { 0 },
+            rings: protocol::Rings {
+                rx: self.rings.rx,
+                tx: self.rings.tx,
+                fill: self.rings.fill,
+                completion: self.rings.completion,
+            },
+            name: Text::new(&port.name),
+            driver: Text::new(&port.driver),
+        }
+    }
+
+    /// The maps that control fills.
+    ///
+    /// # Errors
+    /// Too many open files.
+    pub(crate) fn maps_parcel(&self) -> Result<Parcel, KeeperError> {
+        let maps = self.program.maps().fds().iter().map(share).collect::<Result<_, _>>()?;
+        let link = Link { what: Link::MAPS, port: 0 };
+        Ok((Message::Link(link), maps))
+    }
+
+    /// Memory and sockets of a worker, with the segment of the one before it.
+    pub(crate) fn worker_parcels(&self, worker: u16, predecessor: Option<Rc<OwnedFd>>) -> Vec<Parcel> {
+        let held = &self.workers[usize::from(worker)];
+        let umem =
+            Segment { worker: u32::from(worker), frames: held.umem.frames(), ..Segment::new(Segment::UMEM) };
+        let memory = std::iter::once(Rc::clone(&held.memory)).chain(predecessor).collect();
+        let mut parcels = vec![(Message::Segment(umem), memory)];
+        parcels.extend(held.sockets.iter().map(|(port, queue, socket)| {
+            let message = Message::Port(self.port(*port, *queue, worker));
+            (message, vec![Rc::clone(socket)])
+        }));
+        parcels
+    }
+
+    /// Whether the program is attached.
+    pub(crate) fn attached(&self) -> bool {
+        !self.links.is_empty()
+    }
+
+    /// Puts every socket into the program's map, then attaches the program to every port.
+    ///
+    /// # Errors
+    /// [`KeeperError::Resource`]; ports that were attached already are detached again.
+    pub(crate) fn attach(&mut self) -> Result<(), KeeperError> {
+        for (port, queue, socket) in self.workers.iter().flat_map(|worker| &worker.sockets) {
+            let index = u8::try_from(*port).unwrap_or(u8::MAX);
+            self.program
+                .maps()
+                .set_socket(index, *queue, socket.as_fd())
+                .map_err(|error| KeeperError::Resource(format!("cannot put the socket of queue {queue} of {} into the program's map ({error}): lower the number of queues with ethtool -L", self.ports[usize::from(*port)].name)))?;
+        }
+        let mut links = Vec::new();
+        for port in &self.ports {
+            let link = self.program.attach(&port.name, port.ifindex, self.mode);
+            links.push(Rc::new(link.map_err(resource)?));
+        }
+        self.links = links;
+        Ok(())
+    }
+
+    /// The links, which children hold so that the program outlives the keeper.
+    pub(crate) fn link_parcels(&self) -> Vec<Parcel> {
+        let parcel = |(port, link): (u32, &Rc<OwnedFd>)| {
+            let message = Link { what: Link::ATTACHMENT, port };
+            (Message::Link(message), vec![Rc::clone(link)])
+        };
+        (0..).zip(&self.links).map(parcel).collect()
+    }
+
+    /// Takes the program off every port, whoever holds a link.
+    pub(crate) fn detach(&mut self) {
+        for (link, port) in std::mem::take(&mut self.links).iter().zip(&self.ports) {
+            if let Err(error) = interface::detach(link.as_fd()) {
+                tracing::debug!("{} was detached already: {error}", port.name);
+            }
+        }
+    }
+}
+
+fn resource(error: sixlane_xsk::diagnose::SetupError) -> KeeperError {
+    KeeperError::Resource(error.to_string())
+}
+
+fn share(fd: &BorrowedFd<'_>) -> Result<Rc<OwnedFd>, KeeperError> {
+    fd.try_clone_to_owned().map(Rc::new).map_err(KeeperError::Loop)
+}
+
+/// Finds an interface.
+fn find(name: &str) -> Result<HeldPort, KeeperError> {
+    let missing = || KeeperError::NoInterface { name: name.into() };
+    let probe = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)
+        .map_err(|error| KeeperError::Loop(error.into()))?;
+    let ifindex = rustix::net::netdevice::name_to_index(&probe, name).map_err(|_| missing())?;
+    let facts = interface::facts(name).map_err(KeeperError::Loop)?;
+    Ok(HeldPort { name: name.into(), ifindex, queues: facts.queues, driver: facts.driver })
+}
+
+/// The configuration in memory that nobody can change any more.
+fn sealed(text: &str) -> Result<OwnedFd, KeeperError> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let write = || -> std::io::Result<OwnedFd> {
+        let memory = rustix::fs::memfd_create("sixlane-config", flags)?;
+        let mut file = std::fs::File::from(memory);
+        file.write_all(text.as_bytes())?;
+        let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
+        rustix::fs::fcntl_add_seals(&file, seals)?;
+        Ok(file.into())
+    };
+    write().map_err(KeeperError::Loop)
+}
+
+/// The cores that this process may run on, lowest first.
+fn allowed_cores() -> Vec<u16> {
+    let Ok(set) = rustix::thread::sched_getaffinity(None) else {
+        return Vec::new();
+    };
+    (0..u16::try_from(CpuSet::MAX_CPU).unwrap_or(u16::MAX))
+        .filter(|core| set.is_set(usize::from(*core)))
+        .collect()
+}
+
+/// Moves this thread to a core; where that is refused memory is only less near.
+fn run_on(core: u16) {
+    let mut set = CpuSet::new();
+    set.set(usize::from(core));
+    let _ = rustix::thread::sched_setaffinity(None, &set);
+}

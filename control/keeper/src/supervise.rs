@@ -1,0 +1,441 @@
+//! The order of things: what is started after what, what follows on every message and every death,
+//! and how it all goes away.
+//!
+//! Start: program, memory and sockets ([`Held::open`]) → control builds tables, fence and the
+//! program's sets, says ready → the data plane maps everything, says ready → sockets into the map,
+//! program attached, last. Stop: the data plane ends → program detached → control takes the fence
+//! away and ends. In between each of the two may die at any time and is started again with what the
+//! keeper holds; the program stays attached and drops what nobody takes (security.md D1).
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::backoff::Backoff;
+use crate::child::{Child, ChildEvent, Role, reap_everything};
+use crate::confine;
+use crate::error::KeeperError;
+use crate::fence;
+use crate::held::Held;
+use crate::host;
+use crate::orphans;
+use crate::plan::Plan;
+use crate::protocol::{Message, Ready, Retire, Segment};
+use crate::runtime::{Noted, RuntimeDirectory};
+use crate::signals::{Signals, Told};
+use crate::store::{self, Parcel, TableStore, WorkerStore};
+use crate::users::{self, Identity};
+
+/// How long the data plane may take to end in good order.
+const DATA_PLANE_ENDS: Duration = Duration::from_millis(1_500);
+/// How long control may take to remove the fence and end.
+const CONTROL_ENDS: Duration = Duration::from_millis(2_500);
+
+/// Runs an instance until TERM or INT.
+///
+/// # Errors
+/// [`KeeperError`]: one sentence with cause and remedy. Nothing stays attached or running.
+pub fn run(plan: &Plan) -> Result<(), KeeperError> {
+    host::check()?;
+    let directory = RuntimeDirectory::open(&plan.runtime)?;
+    let outcome = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(KeeperError::Loop)
+        .and_then(|runtime| runtime.block_on(serve(plan, &directory)));
+    directory.remove();
+    outcome
+}
+
+async fn serve(plan: &Plan, directory: &RuntimeDirectory) -> Result<(), KeeperError> {
+    let mut signals = Signals::listen().map_err(KeeperError::Loop)?;
+    orphans::end(&directory.noted_children());
+    let identities = Identities::find(plan);
+    directory.admit(identities.control.gid)?;
+    confine::keeper()?;
+    let held = Held::open(plan)?;
+    let mut supervisor = Supervisor::new(plan, directory, held, identities);
+    let outcome = match supervisor.start_control() {
+        Ok(()) => supervisor.watch(&mut signals).await,
+        Err(error) => Err(error),
+    };
+    supervisor.stop().await;
+    outcome
+}
+
+/// Who the children become.
+#[derive(Debug)]
+struct Identities {
+    control: Identity,
+    data_plane: Identity,
+}
+
+impl Identities {
+    fn find(plan: &Plan) -> Self {
+        let (mut control, first) = users::resolve(&plan.users.control, users::FALLBACK_CONTROL);
+        let (data_plane, second) = users::resolve(&plan.users.data_plane, users::FALLBACK_DATA_PLANE);
+        for warning in [first, second].into_iter().flatten() {
+            tracing::warn!("{warning}");
+        }
+        control.extra_group = users::group(&plan.admin_group);
+        Self { control, data_plane }
+    }
+}
+
+/// What happened next.
+enum Event {
+    Control(ChildEvent),
+    DataPlane(ChildEvent),
+    StartControl,
+    StartDataPlane,
+    Signal(Told),
+}
+
+/// One child and the time at which it is due again.
+#[derive(Debug, Default)]
+struct Post {
+    child: Option<Child>,
+    due: Option<Instant>,
+    backoff: Backoff,
+    at_work: bool,
+}
+
+impl Post {
+    async fn next(&mut self) -> ChildEvent {
+        match &mut self.child {
+            Some(child) => child.next().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn send(&mut self, message: Message, descriptors: Vec<Rc<OwnedFd>>) {
+        if let Some(child) = &mut self.child {
+            child.send(message, descriptors);
+        }
+    }
+
+    fn send_all(&mut self, parcels: Vec<Parcel>) {
+        for (message, descriptors) in parcels {
+            self.send(message, descriptors);
+        }
+    }
+
+    /// The child is gone: when is it due again?
+    fn bury(&mut self) {
+        self.at_work = false;
+        if let Some(child) = self.child.take() {
+            self.due = Some(Instant::now() + self.backoff.after(child.age()));
+        }
+    }
+}
+
+struct Supervisor<'a> {
+    plan: &'a Plan,
+    directory: &'a RuntimeDirectory,
+    identities: Identities,
+    held: Held,
+    control: Post,
+    data_plane: Post,
+    tables: TableStore,
+    workers: WorkerStore,
+    /// Number of the living or last data plane, from 1.
+    incarnation: u32,
+    /// Number of the living or last control, from 1.
+    control_incarnation: u32,
+    /// The sentence with which a child refused to start.
+    refusal: Option<String>,
+}
+
+impl<'a> Supervisor<'a> {
+    fn new(plan: &'a Plan, directory: &'a RuntimeDirectory, held: Held, identities: Identities) -> Self {
+        Self {
+            plan,
+            directory,
+            identities,
+            held,
+            control: Post::default(),
+            data_plane: Post::default(),
+            tables: TableStore::default(),
+            workers: WorkerStore::default(),
+            incarnation: 0,
+            control_incarnation: 0,
+            refusal: None,
+        }
+    }
+
+    /// Handles what happens until it is time to stop.
+    async fn watch(&mut self, signals: &mut Signals) -> Result<(), KeeperError> {
+        loop {
+            let (control_due, data_due) = (self.control.due, self.data_plane.due);
+            let event = tokio::select! {
+                biased;
+                told = signals.next() => Event::Signal(told),
+                event = self.control.next() => Event::Control(event),
+                event = self.data_plane.next() => Event::DataPlane(event),
+                () = due(control_due) => Event::StartControl,
+                () = due(data_due) => Event::StartDataPlane,
+            };
+            match event {
+                Event::Signal(Told::Stop) => return Ok(()),
+                Event::Control(ChildEvent::Message(message, descriptors)) => {
+                    self.hear_control(*message, descriptors)?;
+                }
+                Event::DataPlane(ChildEvent::Message(message, descriptors)) => {
+                    self.hear_data_plane(*message, descriptors)?;
+                }
+                Event::Control(ChildEvent::Ended(how)) => self.control_ended(how)?,
+                Event::DataPlane(ChildEvent::Ended(how)) => self.data_plane_ended(how)?,
+                Event::StartControl => self.start_control()?,
+                Event::StartDataPlane => self.start_data_plane()?,
+                Event::Signal(Told::Reap) => {
+                    reap_everything([self.control.child.as_mut(), self.data_plane.child.as_mut()]);
+                }
+            }
+        }
+    }
+
+    fn start_control(&mut self) -> Result<(), KeeperError> {
+        self.control_incarnation += 1;
+        self.start(Role::Control)?;
+        let text = self.held.configuration();
+        let plan = self.held.plan_message(self.control_incarnation);
+        self.control.send(Message::Plan(plan), vec![text]);
+        for port in self.held.port_messages() {
+            self.control.send(Message::Port(port), Vec::new());
+        }
+        self.control.send_all(vec![self.held.maps_parcel()?]);
+        self.control.send_all(self.workers.parcels());
+        self.control.send(Message::Ready(Ready::new(Ready::START)), Vec::new());
+        if self.data_plane.at_work {
+            self.control.send(store::at_work(self.incarnation), Vec::new());
+        }
+        if self.held.attached() {
+            self.control.send_all(self.held.link_parcels());
+            self.control.send(Message::Ready(Ready::new(Ready::ATTACHED)), Vec::new());
+        }
+        Ok(())
+    }
+
+    fn start_data_plane(&mut self) -> Result<(), KeeperError> {
+        self.incarnation += 1;
+        self.workers.begin(self.incarnation);
+        self.start(Role::DataPlane)?;
+        let plan = self.held.plan_message(self.incarnation);
+        self.data_plane.send(Message::Plan(plan), Vec::new());
+        for worker in 0..self.held.workers() {
+            let predecessor = self.workers.predecessor(u32::from(worker));
+            let parcels = self.held.worker_parcels(worker, predecessor);
+            self.data_plane.send_all(parcels);
+        }
+        self.data_plane.send_all(self.tables.parcels());
+        if self.held.attached() {
+            self.data_plane.send_all(self.held.link_parcels());
+        }
+        self.data_plane.send(Message::Ready(Ready::new(Ready::START)), Vec::new());
+        Ok(())
+    }
+
+    /// Executes a child and writes it down.
+    fn start(&mut self, role: Role) -> Result<(), KeeperError> {
+        let identity = match role {
+            Role::Control => self.identities.control,
+            Role::DataPlane => self.identities.data_plane,
+        };
+        let arguments = arguments(self.plan, role, identity);
+        let child = Child::start(role, &arguments)
+            .map_err(|cause| KeeperError::Spawn { role: role.word(), cause })?;
+        tracing::info!("{} started (pid {})", role.word(), child.pid());
+        let post = match role {
+            Role::Control => &mut self.control,
+            Role::DataPlane => &mut self.data_plane,
+        };
+        post.child = Some(child);
+        post.due = None;
+        self.note_children();
+        Ok(())
+    }
+
+    fn note_children(&self) {
+        let children: Vec<Noted> = [&self.control.child, &self.data_plane.child]
+            .into_iter()
+            .flatten()
+            .filter_map(|child| Noted::of(child.pid().as_raw_nonzero().get()))
+            .collect();
+        if let Err(error) = self.directory.note_children(&children) {
+            tracing::warn!("the list of children cannot be written: {error}");
+        }
+    }
+
+    fn hear_control(&mut self, message: Message, mut descriptors: Vec<OwnedFd>) -> Result<(), KeeperError> {
+        let fd = descriptors.pop();
+        match (message, fd) {
+            (Message::Segment(segment), Some(fd)) if segment.what == Segment::TABLES => {
+                if let Some((message, fds)) = self.tables.add(segment.set, segment.index, fd) {
+                    self.data_plane.send(message, fds);
+                }
+            }
+            (Message::Segment(segment), Some(fd)) if segment.what == Segment::TOTALS => {
+                self.workers.keep_totals(segment.incarnation, fd);
+            }
+            (Message::Ready(ready), _) => return self.control_says(&ready),
+            (Message::Retire(retire), _) if retire.what == Retire::RESTART_DATA_PLANE => {
+                tracing::error!("the data plane is restarted: {}", retire.text.get());
+                if let Some(child) = &self.data_plane.child {
+                    child.signal(Signal::KILL);
+                }
+            }
+            (message, _) => tracing::warn!("control sent what the keeper does not expect: {message:?}"),
+        }
+        Ok(())
+    }
+
+    fn control_says(&mut self, ready: &Ready) -> Result<(), KeeperError> {
+        match ready.what {
+            Ready::FENCED => tracing::debug!("the fence stands"),
+            Ready::FAILED => self.refusal = Some(ready.text.get()),
+            Ready::AT_WORK => {
+                self.control.at_work = true;
+                let parcels = self.tables.activate();
+                if self.incarnation == 0 {
+                    return self.start_data_plane();
+                }
+                self.data_plane.send_all(parcels);
+            }
+            other => tracing::warn!("control sent notice {other}"),
+        }
+        Ok(())
+    }
+
+    fn hear_data_plane(
+        &mut self,
+        message: Message,
+        mut descriptors: Vec<OwnedFd>,
+    ) -> Result<(), KeeperError> {
+        match (message, descriptors.pop()) {
+            (Message::Segment(segment), Some(fd)) if segment.what == Segment::WORKER => {
+                let (message, fds) = self.workers.add(segment.worker, fd);
+                self.control.send(message, fds);
+            }
+            (Message::Ready(ready), _) => match ready.what {
+                Ready::MAPPED => self.control.send(message, Vec::new()),
+                Ready::REFUSED => tracing::error!("the data plane: {}", ready.text.get()),
+                Ready::FAILED => self.refusal = Some(ready.text.get()),
+                Ready::AT_WORK => return self.data_plane_works(),
+                other => tracing::warn!("the data plane sent notice {other}"),
+            },
+            (Message::PortReturned(_), _) => {}
+            (message, _) => {
+                tracing::warn!("the data plane sent what the keeper does not expect: {message:?}");
+            }
+        }
+        Ok(())
+    }
+
+    /// All workers turn: the first time the program is attached, last of all.
+    fn data_plane_works(&mut self) -> Result<(), KeeperError> {
+        self.data_plane.at_work = true;
+        self.control.send(store::at_work(self.incarnation), Vec::new());
+        if !self.held.attached() {
+            self.held.attach()?;
+            self.control.send_all(self.held.link_parcels());
+            self.data_plane.send_all(self.held.link_parcels());
+            self.control.send(Message::Ready(Ready::new(Ready::ATTACHED)), Vec::new());
+            tracing::info!("forwarding on {}", self.held.port_names().join(", "));
+        }
+        Ok(())
+    }
+
+    fn control_ended(&mut self, how: String) -> Result<(), KeeperError> {
+        self.control.bury();
+        self.tables.abandon();
+        self.died(Role::Control, how)
+    }
+
+    fn data_plane_ended(&mut self, how: String) -> Result<(), KeeperError> {
+        self.data_plane.bury();
+        let incarnation = self.workers.bury();
+        self.control.send(store::down(incarnation), Vec::new());
+        self.died(Role::DataPlane, how)
+    }
+
+    /// Before the program is attached a death is the end of the start; afterwards it is repaired.
+    fn died(&mut self, role: Role, how: String) -> Result<(), KeeperError> {
+        let refusal = self.refusal.take();
+        if !self.held.attached() {
+            return Err(refusal.map_or(KeeperError::Died { role: role.word(), how }, KeeperError::Refused));
+        }
+        let why = refusal.map(|text| format!(": {text}")).unwrap_or_default();
+        tracing::error!("{} ended with {how}, it is started again{why}", role.word());
+        Ok(())
+    }
+
+    /// Takes everything away, in order, within five seconds.
+    async fn stop(&mut self) {
+        let stop = Message::Retire(Retire::new(Retire::STOP));
+        if end(&mut self.data_plane, stop, DATA_PLANE_ENDS).await.is_err() {
+            tracing::error!("the data plane did not end in time and was killed");
+        }
+        self.held.detach();
+        let orderly =
+            self.control.child.is_some() && end(&mut self.control, stop, CONTROL_ENDS).await.is_ok();
+        if !orderly && self.control_incarnation > 0 {
+            fence::remove();
+        }
+    }
+}
+
+/// Asks a child to end and kills it when it does not.
+async fn end(post: &mut Post, stop: Message, patience: Duration) -> Result<(), ()> {
+    if post.child.is_none() {
+        return Ok(());
+    }
+    post.send(stop, Vec::new());
+    let ended = async {
+        loop {
+            if let ChildEvent::Ended(how) = post.next().await {
+                return how;
+            }
+        }
+    };
+    let in_time = timeout(patience, ended).await;
+    if let (Err(_), Some(child)) = (&in_time, &post.child) {
+        child.signal(Signal::KILL);
+        while !matches!(post.next().await, ChildEvent::Ended(_)) {}
+    }
+    post.child = None;
+    match in_time {
+        Ok(how) if how == "exit code 0" => Ok(()),
+        Ok(how) => {
+            tracing::warn!("a child ended with {how}");
+            Err(())
+        }
+        Err(_) => Err(()),
+    }
+}
+
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What stands behind `sixlane internal ROLE`.
+fn arguments(plan: &Plan, role: Role, identity: Identity) -> Vec<OsString> {
+    let mut list: Vec<OsString> = Vec::new();
+    let mut add = |name: &str, value: OsString| list.extend([name.into(), value]);
+    add("--uid", identity.uid.to_string().into());
+    add("--gid", identity.gid.to_string().into());
+    if let Some(group) = identity.extra_group {
+        add("--extra-group", group.to_string().into());
+    }
+    if role == Role::Control {
+        add("--runtime", plan.runtime.clone().into());
+        add("--config", plan.config_path.clone().into());
+    }
+    list
+}
