@@ -269,7 +269,11 @@ impl Neighbours {
     /// [`Refusal`]: nothing was asked.
     pub(crate) fn wanted(&mut self, now: u64, key: Key) -> Result<(), Refusal> {
         if let Some(entry) = self.entries.get_mut(&key) {
-            return if entry.gateway { Self::want_gateway(&mut self.urgent, now, key, entry) } else { Err(Refusal::Known) };
+            return if entry.gateway {
+                Self::want_gateway(&mut self.urgent, now, key, entry)
+            } else {
+                Err(Refusal::Known)
+            };
         }
         let Some(at) = self.on_link(key) else {
             self.refused += 1;
@@ -393,11 +397,8 @@ fn judge(neighbour: &Neighbour) -> Option<State> {
     if neighbour.address.is_multicast() || neighbour.address.is_unspecified() {
         return None;
     }
-    const USABLE: u16 = uapi::NUD_REACHABLE
-        | uapi::NUD_STALE
-        | uapi::NUD_DELAY
-        | uapi::NUD_PROBE
-        | uapi::NUD_PERMANENT;
+    const USABLE: u16 =
+        uapi::NUD_REACHABLE | uapi::NUD_STALE | uapi::NUD_DELAY | uapi::NUD_PROBE | uapi::NUD_PERMANENT;
     let unicast = neighbour.mac.filter(|mac| mac[0] & 1 == 0 && *mac != [0; 6]);
     Some(match unicast {
         Some(mac) if neighbour.state & USABLE != 0 => {

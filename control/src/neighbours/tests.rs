@@ -16,7 +16,8 @@ fn said(text: &str, state: u16, mac: Option<[u8; 6]>) -> Neighbour {
 
 fn machine() -> Neighbours {
     let mut machine = Neighbours::new(1024, 1000);
-    let links = ["9.254.253.0/24", "2001:600::/64"].map(|net| OnLink { ifindex: IF, net: net.parse().unwrap() });
+    let links =
+        ["9.254.253.0/24", "2001:600::/64"].map(|net| OnLink { ifindex: IF, net: net.parse().unwrap() });
     machine.set_topology(0, &BTreeSet::from([key("9.254.253.1")]), &links);
     machine
 }
@@ -36,7 +37,8 @@ fn gateways_are_managed_from_the_start_and_hosts_are_not_asked_for() {
 
 #[test]
 fn every_kernel_state_is_usable_or_not_as_designed() {
-    for state in [uapi::NUD_REACHABLE, uapi::NUD_STALE, uapi::NUD_DELAY, uapi::NUD_PROBE, uapi::NUD_PERMANENT] {
+    for state in [uapi::NUD_REACHABLE, uapi::NUD_STALE, uapi::NUD_DELAY, uapi::NUD_PROBE, uapi::NUD_PERMANENT]
+    {
         let mut machine = machine();
         machine.heard(1, &said("2001:600::1", state, Some(MAC)));
         assert_eq!(machine.take_changes(), [Change::Up(key("2001:600::1"), MAC)], "{state:#x}");
@@ -120,7 +122,14 @@ fn permanent_neighbours_are_never_asked_for() {
 fn what_the_data_plane_wants_must_be_a_host_of_a_link() {
     let mut machine = machine();
     let foreign = Key { ifindex: IF + 1, address: "2001:600::1".parse().unwrap() };
-    for bad in [key("9.254.252.1"), key("9.254.253.0"), key("9.254.253.255"), key("2001:600::"), key("ff02::1"), foreign] {
+    for bad in [
+        key("9.254.252.1"),
+        key("9.254.253.0"),
+        key("9.254.253.255"),
+        key("2001:600::"),
+        key("ff02::1"),
+        foreign,
+    ] {
         assert_eq!(machine.wanted(SECOND_NS, bad), Err(Refusal::NotOnLink), "{bad:?}");
     }
     assert_eq!(machine.refused(), 6);
