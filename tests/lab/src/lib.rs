@@ -11,10 +11,14 @@ mod guest;
 mod host;
 pub mod interrupt;
 mod lab;
+pub mod packet;
 mod registry;
 mod relay;
 mod run;
+pub mod socket;
+pub mod stream;
 mod topology;
+pub mod transfer;
 pub mod wire;
 
 pub use command::{DemoOptions, UpOptions, demo, down, up};

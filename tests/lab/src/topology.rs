@@ -1,6 +1,6 @@
 //! A laboratory as data: the files of `deploy/lab`.
 
-use crate::{Guest, Host, Lab, LabError, guest, wire};
+use crate::{Guest, Host, Lab, LabError, Relay, guest, wire};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -161,6 +161,24 @@ impl World {
     /// The world was built without.
     pub fn guest(&mut self) -> Result<&mut Guest, LabError> {
         self.guest.as_mut().ok_or_else(|| LabError::Topology("this laboratory has no guest".to_owned()))
+    }
+
+    /// Starts the relay with the topology's configuration.
+    ///
+    /// # Errors
+    /// It did not become ready (with its log).
+    pub fn relay(&self) -> Result<Relay, LabError> {
+        self.relay_with(|config| config)
+    }
+
+    /// Starts the relay with a changed configuration.
+    ///
+    /// # Errors
+    /// It did not become ready (with its log).
+    pub fn relay_with(&self, change: impl FnOnce(String) -> String) -> Result<Relay, LabError> {
+        let settings = &self.topology.relay;
+        let config = change(settings.config.clone());
+        Relay::start(&self.lab, self.host(&settings.host)?, &config)
     }
 
     /// Leaves everything running for `sixlane lab down` to remove.

@@ -25,8 +25,7 @@ pub fn up(options: &UpOptions) -> Result<(), LabError> {
         }
     };
     let mut world = World::build(topology, FarEnd::Linux)?;
-    let settings = world.topology.relay.clone();
-    let relay = Relay::start(&world.lab, world.host(&settings.host)?, &settings.config)?;
+    let relay = world.relay()?;
     world.guest()?.open_shell()?;
     print!("{}", describe(&world, &relay)?);
     relay.keep();

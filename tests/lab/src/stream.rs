@@ -1,0 +1,311 @@
+//! A numbered stream through the relay: a closed loop that knows what was lost.
+//!
+//! At most `window` packets are under way at any time, so nothing is lost because a queue was too
+//! short, and every number that does not arrive is a loss to be explained.
+
+use crate::socket::{Port, address, inner};
+use crate::{Deadline, Host, LabError, World, eventually, packet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Port of the receiving end, and of a sending one.
+const PORT: u16 = 4141;
+const SENDER_PORT: u16 = 4142;
+/// How long the loop waits for what is under way before it counts that as lost and goes on.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Marks our packets.
+const MARK: [u8; 4] = *b"6lan";
+
+/// Which way the stream goes through the relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// From the native host into the tunnel.
+    Encap,
+    /// Out of the tunnel to the native host.
+    Decap,
+}
+
+/// How the stream is driven.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Packets under way at most; half of the smallest ring, or fewer.
+    pub window: u64,
+    /// Packets a second at most.
+    pub rate: u64,
+    /// Length of each packet's UDP payload in bytes, at least 12.
+    pub payload_bytes: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { window: 256, rate: 10_000, payload_bytes: 36 }
+    }
+}
+
+/// What became of the numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Packets sent.
+    pub sent: u64,
+    /// Different numbers that arrived.
+    pub received: u64,
+    /// Numbers that arrived again.
+    pub doubled: u64,
+    /// Packets that arrived with wrong bytes.
+    pub damaged: u64,
+    /// Longest time without an arrival.
+    pub longest_gap: Duration,
+}
+
+impl Tally {
+    /// Numbers that did not arrive.
+    pub fn lost(&self) -> u64 {
+        self.sent.saturating_sub(self.received)
+    }
+}
+
+/// A stream that flows on its own thread until it is finished.
+#[derive(Debug)]
+pub struct Stream {
+    stop: Arc<AtomicBool>,
+    received: Arc<AtomicU64>,
+    thread: Option<JoinHandle<Result<Tally, LabError>>>,
+}
+
+/// The sending end: numbered packets, as fast as the loop allows.
+#[derive(Debug)]
+pub struct Sender {
+    port: Port,
+    way: Way,
+    payload: Vec<u8>,
+    next: u64,
+}
+
+/// The receiving end: which numbers have come.
+#[derive(Debug)]
+pub struct Sink {
+    port: Port,
+    way: Way,
+    seen: Vec<bool>,
+    highest: u64,
+    tally: Tally,
+    last: Instant,
+    payload_bytes: usize,
+}
+
+impl Sender {
+    fn open(host: &Host, way: Way, payload_bytes: usize) -> Result<Self, LabError> {
+        let port = match way {
+            Way::Encap => Port::udp6(host, address::HOST6, SENDER_PORT)?,
+            Way::Decap => Port::raw4(host, packet::protocol::IPV6)?,
+        };
+        let mut payload = vec![0x5A; payload_bytes.max(12)];
+        payload[..4].copy_from_slice(&MARK);
+        Ok(Self { port, way, payload, next: 0 })
+    }
+
+    fn send(&mut self) -> Result<(), LabError> {
+        self.payload[4..12].copy_from_slice(&self.next.to_be_bytes());
+        match self.way {
+            Way::Encap => self.port.send6(&self.payload, address::SITE6, PORT)?,
+            Way::Decap => {
+                let inner =
+                    packet::udp6((address::SITE6, SENDER_PORT), (address::HOST6, PORT), &self.payload);
+                self.port.send4(&inner, address::RELAY4)?;
+            }
+        }
+        self.next += 1;
+        Ok(())
+    }
+}
+
+impl Sink {
+    fn open(host: &Host, way: Way, payload_bytes: usize) -> Result<Self, LabError> {
+        let port = match way {
+            Way::Encap => Port::raw4(host, packet::protocol::IPV6)?,
+            Way::Decap => Port::udp6(host, address::HOST6, PORT)?,
+        };
+        Ok(Self {
+            port,
+            way,
+            seen: Vec::new(),
+            highest: 0,
+            tally: Tally::default(),
+            last: Instant::now(),
+            payload_bytes: payload_bytes.max(12),
+        })
+    }
+
+    /// Takes all that is there.
+    fn drain(&mut self, buffer: &mut [u8]) -> Result<(), LabError> {
+        while let Some(bytes) = self.port.receive(buffer)? {
+            match self.way {
+                Way::Decap => self.note(Some(bytes)),
+                Way::Encap => self.note(unwrap(bytes)),
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, payload: Option<&[u8]>) {
+        let Some(number) = payload.and_then(|bytes| number(bytes, self.payload_bytes)) else {
+            self.tally.damaged += 1;
+            return;
+        };
+        self.tally.longest_gap = self.tally.longest_gap.max(self.last.elapsed());
+        self.last = Instant::now();
+        let at = usize::try_from(number).unwrap_or(usize::MAX);
+        if self.seen.len() <= at {
+            self.seen.resize(at + 1, false);
+        }
+        if std::mem::replace(&mut self.seen[at], true) {
+            self.tally.doubled += 1;
+        } else {
+            self.tally.received += 1;
+        }
+        self.highest = self.highest.max(number + 1);
+    }
+}
+
+/// Outer and inner header checked as far as the relay writes or must keep them; the payload.
+fn unwrap(outer: &[u8]) -> Option<&[u8]> {
+    let packet = inner(outer)?;
+    let header = packet.get(..48)?;
+    let right = outer.get(12..16)? == address::RELAY4.octets()
+        && header[8..24] == address::HOST6.octets()
+        && header[24..40] == address::SITE6.octets()
+        && header[7] == 63;
+    if right { packet.get(48..) } else { None }
+}
+
+fn number(payload: &[u8], length: usize) -> Option<u64> {
+    let (mark, rest) = payload.split_first_chunk::<4>()?;
+    let (number, filling) = rest.split_first_chunk::<8>()?;
+    let right = *mark == MARK && payload.len() == length && filling.iter().all(|byte| *byte == 0x5A);
+    right.then_some(u64::from_be_bytes(*number))
+}
+
+impl Stream {
+    /// Starts a stream between the native host and the bare far end of a world.
+    ///
+    /// # Errors
+    /// The sockets cannot be opened.
+    pub fn start(world: &World, way: Way, pace: Pace) -> Result<Self, LabError> {
+        let (native, site) = (world.host("host6")?, world.host("site")?);
+        let (from, to) = match way {
+            Way::Encap => (native, site),
+            Way::Decap => (site, native),
+        };
+        let sink = Sink::open(to, way, pace.payload_bytes)?;
+        let sender = Sender::open(from, way, pace.payload_bytes)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let received = Arc::new(AtomicU64::new(0));
+        let flow = Flow {
+            sender,
+            sink,
+            pace,
+            began: Instant::now(),
+            quiet_since: Instant::now(),
+            written_off: 0,
+            stop: Arc::clone(&stop),
+            received: Arc::clone(&received),
+        };
+        let thread = std::thread::spawn(move || flow.run());
+        Ok(Self { stop, received, thread: Some(thread) })
+    }
+
+    /// Numbers that have arrived so far.
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Acquire)
+    }
+
+    /// Waits until `more` further packets have arrived.
+    ///
+    /// # Errors
+    /// They did not before the deadline.
+    pub fn progress(&self, more: u64, deadline: Deadline) -> Result<(), LabError> {
+        let goal = self.received() + more;
+        eventually("the stream's progress", deadline, || (self.received() >= goal).then_some(()))
+    }
+
+    /// Ends the stream: no new packets, then waits for those under way.
+    ///
+    /// # Errors
+    /// A socket failed.
+    pub fn finish(mut self) -> Result<Tally, LabError> {
+        self.stop.store(true, Ordering::Release);
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            _ => Err(LabError::Shown("the stream's thread failed".to_owned())),
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The loop of one stream.
+struct Flow {
+    sender: Sender,
+    sink: Sink,
+    pace: Pace,
+    began: Instant,
+    /// When something last arrived, or nothing was under way.
+    quiet_since: Instant,
+    /// Numbers below this are no longer waited for.
+    written_off: u64,
+    stop: Arc<AtomicBool>,
+    received: Arc<AtomicU64>,
+}
+
+impl Flow {
+    fn run(mut self) -> Result<Tally, LabError> {
+        let mut buffer = vec![0; 65_536];
+        loop {
+            let stopping = self.stop.load(Ordering::Acquire);
+            let mut wait = Duration::from_millis(50);
+            while !stopping && self.under_way() < self.pace.window {
+                let due = Duration::from_secs(1) / u32::try_from(self.pace.rate).unwrap_or(1);
+                let due = due * u32::try_from(self.sender.next).unwrap_or(u32::MAX);
+                let early = due.saturating_sub(self.began.elapsed());
+                if !early.is_zero() {
+                    wait = wait.min(early);
+                    break;
+                }
+                self.sender.send()?;
+            }
+            let before = self.sink.tally.received;
+            self.sink.drain(&mut buffer)?;
+            let arrived = self.sink.tally.received != before;
+            self.received.store(self.sink.tally.received, Ordering::Release);
+            let under_way = self.under_way();
+            if arrived || under_way == 0 {
+                self.quiet_since = Instant::now();
+            }
+            let hopeless = self.quiet_since.elapsed() > PATIENCE;
+            if stopping && (under_way == 0 || hopeless) {
+                break;
+            }
+            if hopeless {
+                self.written_off = self.sender.next;
+                self.quiet_since = Instant::now();
+            }
+            self.sink.port.wait(&Deadline::after(wait))?;
+        }
+        self.sink.tally.sent = self.sender.next;
+        Ok(self.sink.tally)
+    }
+
+    /// Numbers sent and neither arrived, overtaken nor written off.
+    fn under_way(&self) -> u64 {
+        self.sender.next.saturating_sub(self.sink.highest.max(self.written_off))
+    }
+}

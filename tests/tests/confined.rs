@@ -1,0 +1,75 @@
+//! What the processes may not do (TGT-18, TGT-19), shown by looking and by trying.
+
+use sixlane_lab::{FarEnd, Part, Process};
+use sixlane_tests::Running;
+use std::process::Command;
+
+/// CAP_NET_ADMIN and CAP_NET_RAW.
+const CONTROL_CAPABILITIES: u64 = 1 << 12 | 1 << 13;
+
+fn status(process: &Process, field: &str) -> String {
+    let text = std::fs::read_to_string(format!("/proc/{}/status", process.pid())).expect("status");
+    let line = text.lines().find_map(|line| line.strip_prefix(field)).expect("field");
+    line.trim_start_matches(':').trim().to_owned()
+}
+
+fn capabilities(process: &Process, field: &str) -> u64 {
+    u64::from_str_radix(&status(process, field), 16).expect("hexadecimal")
+}
+
+fn uids(process: &Process) -> Vec<u32> {
+    status(process, "Uid").split_whitespace().map(|uid| uid.parse().expect("uid")).collect()
+}
+
+#[test]
+fn the_data_plane_has_no_privilege() {
+    let lab = Running::first_light(FarEnd::RawSocket).expect("a running relay");
+    let process = lab.relay.part(Part::DataPlane).expect("a data plane");
+    for field in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        assert_eq!(capabilities(&process, field), 0, "{field}");
+    }
+    assert_eq!(status(&process, "NoNewPrivs"), "1");
+    assert_eq!(status(&process, "Seccomp"), "2", "no system call filter");
+    assert!(!uids(&process).contains(&0));
+    assert_eq!(status(&process, "Groups"), "", "supplementary groups are left");
+}
+
+#[test]
+fn control_has_two_capabilities() {
+    let lab = Running::first_light(FarEnd::RawSocket).expect("a running relay");
+    let process = lab.relay.part(Part::Control).expect("control");
+    assert_eq!(capabilities(&process, "CapEff"), CONTROL_CAPABILITIES);
+    assert_eq!(capabilities(&process, "CapPrm"), CONTROL_CAPABILITIES);
+    assert_eq!(status(&process, "NoNewPrivs"), "1");
+    let data_plane = lab.relay.part(Part::DataPlane).expect("a data plane");
+    assert!(!uids(&process).contains(&0));
+    assert_ne!(uids(&process), uids(&data_plane), "one uid for both");
+}
+
+/// Every mapping of the tables in the data plane is read-only, and nobody of its uid can open one
+/// for writing.
+#[test]
+fn tables_are_written_by_control_alone() {
+    let lab = Running::first_light(FarEnd::RawSocket).expect("a running relay");
+    let process = lab.relay.part(Part::DataPlane).expect("a data plane");
+    let pid = process.pid();
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("maps");
+    let tables: Vec<&str> = maps.lines().filter(|line| line.contains("memfd:sixlane-tables")).collect();
+    assert!(!tables.is_empty(), "no tables are mapped:\n{maps}");
+    for line in &tables {
+        assert!(line.contains(" r--s "), "a writable mapping: {line}");
+    }
+    let uid = uids(&process)[0].to_string();
+    for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).expect("descriptors").flatten() {
+        let target = std::fs::read_link(entry.path()).unwrap_or_default();
+        if !target.to_string_lossy().contains("sixlane-tables") {
+            continue;
+        }
+        let open = format!("exec 3<>{}", entry.path().display());
+        let tried = Command::new("setpriv")
+            .args(["--reuid", &uid, "--clear-groups", "--bounding-set=-all", "sh", "-c", &open])
+            .output()
+            .expect("setpriv");
+        assert!(!tried.status.success(), "uid {uid} opened {} for writing", target.display());
+    }
+}

@@ -1,0 +1,9 @@
+//! The rules of the house, checked by machine: who may import whom, which licences are linked,
+//! where unsafe may live, what every requirement's state rests on, and manners of the text.
+//! Needs no privileges.
+
+mod imports;
+mod licences;
+mod requirements;
+mod tidy;
+mod tree;

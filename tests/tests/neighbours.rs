@@ -1,0 +1,48 @@
+//! Neighbours are the kernel's and are followed live.
+
+use sixlane_lab::socket::{Port, address};
+use sixlane_lab::stream::{Pace, Stream, Way};
+use sixlane_lab::{Deadline, FarEnd, packet};
+use sixlane_tests::Running;
+use std::time::Duration;
+
+/// FAIL-24: a gateway's Ethernet address moves; it is used within a second.
+#[test]
+fn a_gateway_that_moves_is_followed() {
+    let lab = Running::first_light(FarEnd::RawSocket).expect("a running relay");
+    let isp = lab.world.host("isp").expect("isp");
+    isp.sysctl("net.ipv4.conf.north.arp_notify", "1").expect("sysctl");
+    let stream = Stream::start(&lab.world, Way::Encap, Pace::default()).expect("sockets");
+    stream.progress(500, Deadline::seconds(10)).expect("flows");
+    isp.ip("link set dev north address 02:51:4c:00:00:07").expect("moved");
+    let resumed = stream.progress(2_000, Deadline::seconds(10));
+    resumed.unwrap_or_else(|error| panic!("{error}; {}", lab.relay.log()));
+    let tally = stream.finish().expect("stream");
+    assert!(tally.longest_gap < Duration::from_secs(1), "{tally:?}");
+}
+
+/// A host on the relay's own link is nobody's gateway: it is asked for when a packet needs it.
+#[test]
+fn a_host_on_the_link_is_resolved_when_a_packet_needs_it() {
+    let lab = Running::first_light(FarEnd::RawSocket).expect("a running relay");
+    let (relay, native) = (lab.world.host("relay").expect("relay"), lab.world.host("host6").expect("host6"));
+    let site = lab.world.host("site").expect("site");
+    native.ip("addr add 2001:600::77/64 dev eth0 nodad").expect("a second address");
+    let known = relay.ip("-6 neigh show 2001:600::77 dev wan6").expect("neighbours");
+    assert_eq!(known.trim(), "", "it is known before the first packet");
+
+    let tunnel = Port::raw4(site, packet::protocol::IPV6).expect("raw socket");
+    let icmp = Port::raw6(native, packet::protocol::ICMPV6).expect("raw socket");
+    let target = "2001:600::77".parse().expect("address");
+    let echo = packet::echo_request(address::SITE6, target, 64);
+    let deadline = Deadline::seconds(10);
+    let arrived = |message: &[u8]| (message.first() == Some(&128)).then_some(());
+    loop {
+        tunnel.send4(&echo, address::RELAY4).expect("sent");
+        let soon = Deadline::after(Duration::from_millis(100));
+        if icmp.wait_for("the echo request", soon, arrived).is_ok() {
+            break;
+        }
+        assert!(!deadline.passed(), "never resolved; {}", lab.relay.log());
+    }
+}

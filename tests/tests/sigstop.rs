@@ -1,0 +1,40 @@
+//! A change of the tables reaches a data plane that was stopped, without any message to it.
+
+use rustix::process::Signal;
+use sixlane_lab::socket::{Port, address};
+use sixlane_lab::{Deadline, FarEnd, Part, eventually, packet};
+use sixlane_tests::Running;
+
+const MOVED: [u8; 6] = [0x02, 0x51, 0x4C, 0, 0, 0x42];
+
+#[test]
+fn a_neighbour_changed_while_the_data_plane_stood_still_is_used_afterwards() {
+    let lab =
+        Running::with(FarEnd::RawSocket, |config| format!("{config}\n[dataplane]\nstuck_seconds = 0\n"))
+            .expect("a running relay");
+    let (relay, isp) = (lab.world.host("relay").expect("relay"), lab.world.host("isp").expect("isp"));
+    let process = lab.relay.part(Part::DataPlane).expect("a data plane");
+
+    process.signal(Signal::STOP);
+    let mac = "02:51:4c:00:00:42";
+    relay.ip(&format!("neigh replace 9.254.253.1 lladdr {mac} dev wan4 nud permanent")).expect("neighbour");
+    eventually("control's knowledge of the neighbour", Deadline::seconds(5), || {
+        lab.relay.show(&["show", "neighbours"]).ok()?.contains(mac).then_some(())
+    })
+    .expect("followed live");
+    let frames = Port::frames(isp).expect("packet socket");
+    process.signal(Signal::CONT);
+
+    let native = lab.world.host("host6").expect("host6");
+    let echo = packet::echo_request(address::HOST6, address::SITE6, 64);
+    Port::forger6(native).expect("raw socket").send6(&echo, address::SITE6, 0).expect("sent");
+    let destination = frames
+        .wait_for("a tunnelled frame", Deadline::seconds(5), |frame| {
+            let tunnelled = frame.get(12..14) == Some(&[8, 0]) && frame.get(23) == Some(&41);
+            if tunnelled { frame.first_chunk::<6>().copied() } else { None }
+        })
+        .expect("forwarded");
+    assert_eq!(destination, MOVED, "the old neighbour is still in use");
+    let same = lab.relay.part(Part::DataPlane).expect("a data plane").pid();
+    assert_eq!(same, process.pid(), "the data plane was replaced");
+}
