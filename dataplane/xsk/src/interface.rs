@@ -99,12 +99,7 @@ fn ethtool<T>(socket: &OwnedFd, name: &str, record: &mut T) -> io::Result<()> {
 ///
 /// # Errors
 /// The interface is occupied, or has no native XDP.
-pub fn examine(
-    program: &Program,
-    name: &str,
-    ifindex: u32,
-    mode: AttachMode,
-) -> Result<(), SetupError> {
+pub fn examine(program: &Program, name: &str, ifindex: u32, mode: AttachMode) -> Result<(), SetupError> {
     if let Some((id, occupant)) = occupant(ifindex) {
         let cause = Cause::Occupied { id, name: occupant };
         let source = io::Error::from_raw_os_error(libc::EBUSY);
