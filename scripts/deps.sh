@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Installs what the named purposes (build, demo, test, bench) need. Says nothing when all is there.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+declare -A packages=(
+    [build]="gcc libc6-dev make pkg-config clang libelf-dev zlib1g-dev linux-libc-dev"
+    [demo]="nftables iproute2 ethtool iputils-ping traceroute user-mode-linux busybox-static kmod bpftool"
+    [test]="valgrind"
+    [bench]="valgrind"
+)
+
+fail() {
+    printf 'sixlane: %s\n' "$@" >&2
+    exit 1
+}
+
+installed() {
+    [ "$(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+install_packages() {
+    local wanted=() package
+    command -v dpkg-query >/dev/null ||
+        fail "this is not Debian; install what these packages contain: $*"
+    for package; do
+        installed "$package" || wanted+=("$package")
+    done
+    [ ${#wanted[@]} -gt 0 ] || return 0
+    [ "$(id -u)" = 0 ] ||
+        fail "these Debian packages are missing: ${wanted[*]}" "run 'make deps' as root, or: apt-get install ${wanted[*]}"
+    echo "installing ${wanted[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get -qq update
+    apt-get -qq install --no-install-recommends "${wanted[@]}" >/dev/null
+}
+
+# Debian 12 has no Rust that is new enough. Where apt has rustup, it brings the pinned toolchain.
+rust() {
+    local pinned
+    pinned=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+    export PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
+    if ! command -v cargo >/dev/null && [ -n "$(apt-cache show rustup 2>/dev/null)" ]; then
+        install_packages rustup
+    fi
+    command -v cargo >/dev/null ||
+        fail "Rust $pinned is missing: install rustup from https://rustup.rs, or put cargo $pinned into PATH" \
+            "(rustup then fetches the version of rust-toolchain.toml by itself)"
+    if command -v rustup >/dev/null; then
+        rustup run "$pinned" rustc --version >/dev/null 2>&1 ||
+            rustup toolchain install "$pinned" --profile minimal --component rustfmt,clippy
+    elif [ "$(rustc --version | cut -d ' ' -f 2)" != "$pinned" ]; then
+        fail "rustc is $(rustc --version | cut -d ' ' -f 2), the project is built with $pinned: install rustup, or that version"
+    fi
+}
+
+wanted=()
+for purpose; do
+    read -r -a more <<<"${packages[$purpose]}"
+    wanted+=("${more[@]}")
+done
+install_packages "${wanted[@]}"
+rust
