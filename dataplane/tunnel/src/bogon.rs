@@ -211,3 +211,173 @@ const fn refused_elsewhere(top: u16, address: Address) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::testing::{v4, v6};
+    use proptest::prelude::*;
+    use std::format;
+
+    /// First, last and their neighbours outside (BOG-03).
+    fn edges4(block: &Block4) -> [u32; 4] {
+        [block.first, block.last(), block.first.wrapping_sub(1), block.last().wrapping_add(1)]
+    }
+
+    fn edges6(block: &Block6) -> [Address; 4] {
+        let number = |address: Address| u128::from_be_bytes(address.octets());
+        let address = |number: u128| Address::from_octets(number.to_be_bytes());
+        let (first, last) = (number(block.first), number(block.last()));
+        [first, last, first.wrapping_sub(1), last.wrapping_add(1)].map(address)
+    }
+
+    /// The table of the catalogue, column by column, written as an operator would read it: block, refused
+    /// as outer source, as embedded address, in private mechanisms, and whether `lab` permits it.
+    const EXPECTED4: [(&str, &str, bool, bool, bool, bool); 16] = [
+        ("0.0.0.0", "0.255.255.255", true, true, true, false),
+        ("10.0.0.0", "10.255.255.255", true, true, false, false),
+        ("172.16.0.0", "172.31.255.255", true, true, false, false),
+        ("192.168.0.0", "192.168.255.255", true, true, false, false),
+        ("100.64.0.0", "100.127.255.255", true, true, false, false),
+        ("127.0.0.0", "127.255.255.255", true, true, true, false),
+        ("169.254.0.0", "169.254.255.255", true, true, true, false),
+        ("192.0.0.0", "192.0.0.255", true, true, true, false),
+        ("192.0.2.0", "192.0.2.255", true, true, true, true),
+        ("198.51.100.0", "198.51.100.255", true, true, true, true),
+        ("203.0.113.0", "203.0.113.255", true, true, true, true),
+        ("192.88.99.0", "192.88.99.255", false, true, true, false),
+        ("198.18.0.0", "198.19.255.255", true, true, false, true),
+        ("224.0.0.0", "239.255.255.255", true, true, true, false),
+        ("240.0.0.0", "255.255.255.255", true, true, true, false),
+        ("192.31.196.0", "192.31.196.255", false, false, false, false),
+    ];
+
+    #[test]
+    fn ipv4_blocks_are_sorted_and_apart() {
+        assert!(BLOCKS4.windows(2).all(|pair| pair[0].last() < pair[1].first));
+        assert!(BLOCKS4.iter().all(|block| block.first & (block.last() - block.first) == 0));
+    }
+
+    #[test]
+    fn every_edge_of_every_ipv4_block_in_every_column() {
+        let expected = |address: u32, lab: bool| {
+            let row = EXPECTED4.iter().find(|row| (v4(row.0)..=v4(row.1)).contains(&address));
+            let columns =
+                row.map_or([false; 3], |row| if lab && row.5 { [false; 3] } else { [row.2, row.3, row.4] });
+            let bits = [Class4::OUTER_BOGON, Class4::EMBEDDED_BOGON, Class4::PRIVATE_BOGON];
+            columns
+                .into_iter()
+                .zip(bits)
+                .filter(|(set, _)| *set)
+                .fold(Class4::NONE, |all, (_, bit)| all.union(bit))
+        };
+        for (first, last) in EXPECTED4.iter().map(|row| (v4(row.0), v4(row.1))) {
+            for edge in [first, last, first.wrapping_sub(1), last.wrapping_add(1)] {
+                for lab in [false, true] {
+                    assert_eq!(class4(edge, lab), expected(edge, lab), "{edge:#x} lab={lab}");
+                }
+            }
+        }
+        for edge in BLOCKS4.iter().flat_map(edges4) {
+            assert_eq!(class4(edge, false), expected(edge, false), "{edge:#x}");
+        }
+    }
+
+    #[test]
+    fn the_addresses_that_naive_tables_refuse() {
+        for text in ["192.31.196.1", "192.52.193.1", "192.175.48.1", "192.88.98.255", "9.254.253.252"] {
+            assert_eq!(class4(v4(text), false), Class4::NONE, "{text}");
+        }
+        assert_eq!(class4(v4("192.88.99.1"), false), ANYCAST);
+    }
+
+    /// What the table means, in words of the catalogue (BOG-03): address, refused, refused in the lab.
+    #[test]
+    fn ipv6_addresses_by_hand() {
+        for (text, refused, refused_in_lab) in [
+            ("::", true, true),
+            ("::1", true, true),
+            ("::192.1.2.3", true, true),
+            ("::ffff:192.1.2.3", true, true),
+            ("0:ffff::", true, true),
+            ("1::", false, false),
+            ("64:ff9b::192.1.2.3", false, false),
+            ("64:ff9b:1::1", true, true),
+            ("64:ff9b:2::", false, false),
+            ("100::1", true, true),
+            ("100:0:0:1::1", true, true),
+            ("100:0:0:2::", false, false),
+            ("2000:ffff::", false, false),
+            ("2001::1", false, false),
+            ("2001:1::", true, true),
+            ("2001:1::1", false, false),
+            ("2001:1::2", false, false),
+            ("2001:1::3", true, true),
+            ("2001:2::1", true, false),
+            ("2001:2:1::", true, true),
+            ("2001:3::1", false, false),
+            ("2001:4::", true, true),
+            ("2001:4:112::1", false, false),
+            ("2001:5::", true, true),
+            ("2001:10::1", true, true),
+            ("2001:1f:ffff::", true, true),
+            ("2001:20::1", false, false),
+            ("2001:3f:ffff::", false, false),
+            ("2001:40::", true, true),
+            ("2001:1ff:ffff::", true, true),
+            ("2001:200::", false, false),
+            ("2001:600::1", false, false),
+            ("2001:db8::1", true, false),
+            ("2001:db9::", false, false),
+            ("2002:c001:203::1", false, false),
+            ("2620:4f:8000::1", false, false),
+            ("3ffe:831f::1", true, true),
+            ("3fff:0fff::1", true, false),
+            ("3fff:1000::", false, false),
+            ("4000::", false, false),
+            ("5f00::1", true, true),
+            ("5f01::", false, false),
+            ("fbff::", false, false),
+            ("fc00::1", true, true),
+            ("fdff::1", true, true),
+            ("fe00::", false, false),
+            ("fe80::1", true, true),
+            ("fec0::1", true, true),
+            ("ff02::1", true, true),
+        ] {
+            assert_eq!(refused6(v6(text), false), refused, "{text}");
+            assert_eq!(refused6(v6(text), true), refused_in_lab, "{text} in the lab");
+        }
+    }
+
+    fn by_table(address: Address, lab: bool) -> bool {
+        block6(address).is_some_and(|block| block.refused_under(lab))
+    }
+
+    #[test]
+    fn every_edge_of_every_ipv6_block_agrees_with_the_table() {
+        for edge in BLOCKS6.iter().flat_map(edges6) {
+            for lab in [false, true] {
+                assert_eq!(refused6(edge, lab), by_table(edge, lab), "{edge:x?} lab={lab}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_ipv6_address_agrees_with_the_table(
+            hi: u64, lo: u64, top in prop::sample::select(&[
+                None, Some(0_u16), Some(0x64), Some(0x100), Some(0x2001), Some(0x3ffe), Some(0x3fff), Some(0x5f00),
+                Some(0xfc00), Some(0xfe80), Some(0xfe00), Some(0xff02)][..]),
+            zeros in 0_u32..48, lab: bool,
+        ) {
+            let hi = match top {
+                Some(top) => (u64::from(top) << 48) | (hi >> 16 >> zeros.min(47)),
+                None => hi,
+            };
+            let address = Address { hi, lo };
+            prop_assert_eq!(refused6(address, lab), by_table(address, lab), "{}", format!("{address:x?}"));
+        }
+    }
+}

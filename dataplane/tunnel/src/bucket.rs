@@ -37,3 +37,62 @@ impl TokenBucket {
         given
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// ICMP-03: 1000 errors offered in one second, N = 100, B = 10: 110 ± 2 in the first second.
+    #[test]
+    fn the_first_second() {
+        let mut bucket = TokenBucket::new(100, 10);
+        let start = 1_000 * SECOND_NS;
+        let given = (0..1000).filter(|tick| bucket.take(start + tick * SECOND_NS / 1000)).count();
+        assert!((108..=112).contains(&given), "{given}");
+    }
+
+    #[test]
+    fn a_burst_and_then_the_rate() {
+        let mut bucket = TokenBucket::new(1000, 3);
+        let given = |bucket: &mut TokenBucket, now| (0..10).filter(|_| bucket.take(now)).count();
+        assert_eq!(given(&mut bucket, 0), 3);
+        assert_eq!(given(&mut bucket, 999_999), 0);
+        assert_eq!(given(&mut bucket, 1_000_000), 1);
+        assert_eq!(given(&mut bucket, 3_000_000), 2);
+        assert_eq!(given(&mut bucket, SECOND_NS), 3, "never more than the burst");
+    }
+
+    #[test]
+    fn nothing_configured_gives_nothing() {
+        for (rate, burst) in [(0, 10), (10, 0), (0, 0)] {
+            let mut bucket = TokenBucket::new(rate, burst);
+            assert!(!(0..100).any(|tick| bucket.take(tick * SECOND_NS)), "{rate} {burst}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_more_than_burst_and_rate_allow(
+            rate in 1_u32..2000, burst in 1_u32..50, steps in proptest::collection::vec(0_u64..20_000_000, 1..200),
+        ) {
+            let mut bucket = TokenBucket::new(rate, burst);
+            let (mut now, mut given) = (SECOND_NS, 0);
+            for step in steps {
+                now += step;
+                given += u64::from(bucket.take(now));
+            }
+            let elapsed = now - SECOND_NS;
+            // One token more than exact arithmetic, because a token's cost is a whole number of ns.
+            prop_assert!(given <= u64::from(burst) + elapsed * u64::from(rate) / SECOND_NS + 1);
+        }
+
+        #[test]
+        fn any_clock_and_any_numbers(rate: u32, burst: u32, times: [u64; 8]) {
+            let mut bucket = TokenBucket::new(rate, burst);
+            for now in times {
+                let _ = bucket.take(now);
+            }
+        }
+    }
+}

@@ -86,3 +86,58 @@ impl Teredo {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{v4, v6};
+    use proptest::prelude::*;
+
+    #[test]
+    fn sixtofour_examples() {
+        // RFC 3056 §2, as the catalogue computes them (6TO4-02, 6TO4-19).
+        assert_eq!(sixtofour(v4("192.1.2.3"), 0, 0), v6("2002:c001:203::"));
+        assert_eq!(sixtofour(v4("9.254.253.252"), 1, 5), v6("2002:9fe:fdfc:1::5"));
+        assert_eq!(sixtofour_v4(v6("2002:c058:6301::")), Some(v4("192.88.99.1")));
+        assert_eq!(sixtofour_v4(v6("2001:c058:6301::")), None);
+        assert_eq!(sixtofour_v4(v6("2003::")), None);
+    }
+
+    #[test]
+    fn isatap_examples() {
+        // RFC 5214 §6.1: both values of the universal bit, nothing else.
+        assert_eq!(isatap_v4(v6("fe80::5efe:10.1.0.77")), Some(v4("10.1.0.77")));
+        assert_eq!(isatap_v4(v6("2001:600:9:9:200:5efe:9.254.253.252")), Some(v4("9.254.253.252")));
+        for other in
+            ["2001:600::1:5efe:10.1.0.77", "2001:600::100:5efe:10.1.0.77", "2001:600::5eff:10.1.0.77"]
+        {
+            assert_eq!(isatap_v4(v6(other)), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn teredo_examples() {
+        // TRD-01: server 65.54.227.120, cone, client 192.0.2.45:40000.
+        let fields =
+            Teredo { server: v4("65.54.227.120"), flags: 0x8000, port: 40000, client: v4("192.0.2.45") };
+        assert_eq!(fields.address(), v6("2001:0:4136:e378:8000:63bf:3fff:fdd2"));
+        assert_eq!(teredo(v6("2001:0:4136:e378:8000:63bf:3fff:fdd2")), Some(fields));
+        let plain = Teredo { server: v4("8.0.0.10"), flags: 0, port: 40000, client: v4("9.0.0.2") };
+        assert_eq!(plain.address(), v6("2001:0:800:a:0:63bf:f6ff:fffd"));
+        assert_eq!(teredo(v6("2001:1::")), None);
+    }
+
+    proptest! {
+        #[test]
+        fn extract_of_embed(address: u32, subnet: u16, identifier: u64, hi: u64, global: bool) {
+            prop_assert_eq!(sixtofour_v4(sixtofour(address, subnet, identifier)), Some(address));
+            prop_assert_eq!(isatap_v4(Address { hi, lo: isatap_identifier(address, global) }), Some(address));
+        }
+
+        #[test]
+        fn embed_of_extract(lo: u64, server: u32) {
+            let address = Address { hi: (u64::from(TEREDO_PREFIX) << 32) | u64::from(server), lo };
+            prop_assert_eq!(teredo(address).map(Teredo::address), Some(address));
+        }
+    }
+}

@@ -77,3 +77,44 @@ pub const fn decapsulated(inner: u8, outer: u8) -> Option<u8> {
     let ecn = (COMBINED >> (2 * (inner_ecn << 2 | outer_ecn))) as u8 & ECN_MASK;
     Some(inner & !ECN_MASK | ecn)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 6040 §4.2, figure 4: rows are the inner field, columns the outer one.
+    #[test]
+    fn all_sixteen_combinations() {
+        let figure = [
+            (NOT_ECT, [Some(NOT_ECT), Some(NOT_ECT), Some(NOT_ECT), None]),
+            (ECT_0, [Some(ECT_0), Some(ECT_0), Some(ECT_1), Some(CE)]),
+            (ECT_1, [Some(ECT_1), Some(ECT_1), Some(ECT_1), Some(CE)]),
+            (CE, [Some(CE), Some(CE), Some(CE), Some(CE)]),
+        ];
+        for (inner, row) in figure {
+            for (outer, result) in [NOT_ECT, ECT_0, ECT_1, CE].into_iter().zip(row) {
+                for dscp in [0, 0xb8, 0xfc] {
+                    let expected = result.map(|ecn| dscp | ecn);
+                    assert_eq!(decapsulated(dscp | inner, outer), expected, "{inner:02b} in {outer:02b}");
+                    assert_eq!(
+                        decapsulated(dscp | inner, 0xfc | outer),
+                        expected,
+                        "the outer DSCP is not taken"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_outer_byte() {
+        for inner in 0..=255 {
+            assert_eq!(TosRule::new(0, ECN_COMPATIBILITY).outer(inner), 0);
+            assert_eq!(TosRule::new(0, ECN_NORMAL).outer(inner), inner & 3);
+            assert_eq!(TosRule::new(46, ECN_COMPATIBILITY).outer(inner), 0xb8);
+            assert_eq!(TosRule::new(46, ECN_NORMAL).outer(inner), 0xb8 | inner & 3);
+            assert_eq!(TosRule::new(DSCP_COPY, ECN_COMPATIBILITY).outer(inner), inner & 0xfc);
+            assert_eq!(TosRule::new(DSCP_COPY, ECN_NORMAL).outer(inner), inner);
+        }
+    }
+}

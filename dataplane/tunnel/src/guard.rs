@@ -317,3 +317,6 @@ fn header_chain_walk(next_header: u8, payload: &[u8]) -> Result<(), Reason> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

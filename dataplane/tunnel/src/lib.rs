@@ -25,3 +25,6 @@ pub mod verdict;
 pub use class::{Class4, Classes};
 pub use reason::Reason;
 pub use verdict::{IcmpError, PuntReason, Verdict};
+
+#[cfg(test)]
+mod testing;

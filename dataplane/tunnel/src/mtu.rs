@@ -19,3 +19,21 @@ pub const fn too_big(mtu: u32) -> Verdict {
     let mtu = if mtu < MTU_MIN { MTU_MIN } else { mtu };
     Verdict::Reply(IcmpError::PacketTooBig { mtu }, Reason::TooBig)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_boundary() {
+        assert!(fits(1280, 1280) && !fits(1281, 1280));
+    }
+
+    #[test]
+    fn an_mtu_below_the_minimum_is_never_told() {
+        let told = |mtu| Verdict::Reply(IcmpError::PacketTooBig { mtu }, Reason::TooBig);
+        assert_eq!(too_big(1480), told(1480));
+        assert_eq!(too_big(1280), told(1280));
+        assert_eq!(too_big(576), told(1280));
+    }
+}

@@ -195,3 +195,92 @@ impl Reason {
         self as usize
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::Verdict;
+    use std::{format, fs, path::PathBuf, string::String};
+
+    #[test]
+    fn names_are_stable_words_and_unique() {
+        for (at, reason) in Reason::ALL.into_iter().enumerate() {
+            let name = reason.name();
+            assert_eq!(Reason::from_name(name), Some(reason), "{name} stands twice");
+            assert_eq!((reason.index(), Reason::from_index(at)), (at, Some(reason)));
+            assert!(name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_')), "{name}");
+            assert!(name.len() <= 32 && !reason.clause().is_empty(), "{name}");
+            assert!(reason.text().ends_with('.') && !reason.text().contains(". "), "{name}: one sentence");
+        }
+        assert_eq!(Reason::from_name("no_such_reason"), None);
+        assert_eq!(Reason::from_index(Reason::COUNT), None);
+    }
+
+    #[test]
+    fn a_verdict_has_the_answer_of_its_row() {
+        assert_eq!(
+            Verdict::from(Reason::HopLimit),
+            Verdict::Reply(IcmpError::TimeExceeded, Reason::HopLimit)
+        );
+        assert_eq!(Verdict::from(Reason::V4SrcBogon), Verdict::Drop(Reason::V4SrcBogon));
+    }
+
+    /// No reason that judges an address as spoofed, insane or looping is ever answered (ICMP-10).
+    #[test]
+    fn only_forwarding_is_answered() {
+        let answered = Reason::ALL.into_iter().filter(|reason| reason.answer().is_some());
+        let names: std::vec::Vec<_> = answered.map(Reason::name).collect();
+        assert_eq!(
+            names,
+            [
+                "beyond_scope",
+                "hop_limit",
+                "no_route",
+                "prohibited",
+                "reject_route",
+                "too_big",
+                "outer_no_route"
+            ]
+        );
+    }
+
+    fn document() -> String {
+        let mut text = String::from(
+            "# Counters\n\n\
+             Generated from the table in `dataplane/tunnel/src/reason.rs`; do not edit. After a change there:\n\
+             `SIXLANE_BLESS=1 cargo test -p sixlane-tunnel counters_document`.\n\n\
+             At any quiescent moment, for each worker and in total, in packets:\n\n\
+             ```text\n\
+             received + injected + generated\n\
+             \x20   = transmitted + local + punted + dropped(by reason) + consumed + held\n\
+             ```\n\n\
+             Every dropped packet counts once, under the first check that it fails. A packet that is answered by\n\
+             an ICMPv6 error counts under its own reason, whether or not the error was sent. An answer is never\n\
+             sent about an ICMPv6 error, to a source that was not checked, or beyond the budget.\n\n\
+             | reason | because of | answer | what happened |\n|---|---|---|---|\n",
+        );
+        for reason in Reason::ALL {
+            let answer = match reason.answer() {
+                Some(error) => format!("ICMPv6 {}/{}", error.kind(), error.code()),
+                None => String::from("none"),
+            };
+            text +=
+                &format!("| `{}` | {} | {answer} | {} |\n", reason.name(), reason.clause(), reason.text());
+        }
+        text
+    }
+
+    #[test]
+    fn counters_document_is_up_to_date() {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/COUNTERS.md");
+        if std::env::var_os("SIXLANE_BLESS").is_some() {
+            fs::write(&path, document()).unwrap();
+        }
+        assert!(
+            fs::read_to_string(&path).is_ok_and(|text| text == document()),
+            "docs/COUNTERS.md differs from the table of reasons; regenerate it with\n    \
+             SIXLANE_BLESS=1 cargo test -p sixlane-tunnel counters_document"
+        );
+    }
+}

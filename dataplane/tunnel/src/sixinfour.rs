@@ -226,3 +226,6 @@ impl OuterTemplate {
 const fn sum_of(number: u32) -> u32 {
     (number >> 16) + (number & 0xffff)
 }
+
+#[cfg(test)]
+mod tests;

@@ -165,7 +165,7 @@ mod tests {
 
         #[test]
         fn pieces_sum_like_the_whole(bytes: Vec<u8>, at: usize) {
-            let (a, b) = bytes.split_at(at % (bytes.len() + 1) & !1);
+            let (a, b) = bytes.split_at((at % (bytes.len() + 1)) & !1);
             let whole = Sum::ZERO.bytes(&bytes);
             prop_assert_eq!(Sum::ZERO.bytes(a).bytes(b).field(), whole.field());
             prop_assert_eq!(Sum::ZERO.bytes(a).folded().plus(Sum::ZERO.bytes(b)).field(), whole.field());
