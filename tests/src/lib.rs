@@ -1,5 +1,7 @@
 //! Help for the end-to-end tests: a relay in its laboratory, turns, skips.
 
+#![allow(clippy::panic, reason = "the helpers of a test may fail it")]
+
 use sixlane_lab::{FarEnd, LabError, Relay, World};
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,7 @@
 //! An orderly stop leaves nothing behind.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "the helpers of a test may fail it")]
+
 use sixlane_lab::FarEnd;
 use sixlane_tests::Running;
 

@@ -1,5 +1,7 @@
 //! What the processes may not do (TGT-18, TGT-19), shown by looking and by trying.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "the helpers of a test may fail it")]
+
 use sixlane_lab::{FarEnd, Part, Process};
 use sixlane_tests::Running;
 use std::process::Command;

@@ -1,5 +1,7 @@
 //! The relay between a native IPv6 host and a real Linux 6to4 host: the operator's first look.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "the helpers of a test may fail it")]
+
 use sixlane_lab::socket::{Port, address};
 use sixlane_lab::{Deadline, FarEnd, LabError, packet, transfer};
 use sixlane_tests::Running;

@@ -1,6 +1,8 @@
 //! It does not fall: processes are killed under a closed-loop stream (FAIL-01, FAIL-05, TGT-01,
 //! TGT-03, TGT-20).
 
+#![allow(clippy::expect_used, clippy::panic, reason = "the helpers of a test may fail it")]
+
 use sixlane_lab::socket::{Port, address, kernel_counter};
 use sixlane_lab::stream::{Pace, Stream, Way};
 use sixlane_lab::{Deadline, FarEnd, Part, packet};

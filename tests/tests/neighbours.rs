@@ -1,5 +1,7 @@
 //! Neighbours are the kernel's and are followed live.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "the helpers of a test may fail it")]
+
 use sixlane_lab::socket::{Port, address};
 use sixlane_lab::stream::{Pace, Stream, Way};
 use sixlane_lab::{Deadline, FarEnd, packet};

@@ -1,5 +1,7 @@
 //! A change of the tables reaches a data plane that was stopped, without any message to it.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "the helpers of a test may fail it")]
+
 use rustix::process::Signal;
 use sixlane_lab::socket::{Port, address};
 use sixlane_lab::{Deadline, FarEnd, Part, eventually, packet};

@@ -1,5 +1,7 @@
 //! Numbered streams through the relay between bare sockets, both ways, without loss.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "the helpers of a test may fail it")]
+
 use sixlane_lab::stream::{Pace, Stream, Tally, Way};
 use sixlane_lab::{Deadline, FarEnd};
 use sixlane_tests::Running;

@@ -117,6 +117,16 @@ impl Host {
         bytes.try_into().map_err(|_| LabError::Topology(format!("no Ethernet address in `{shown}`")))
     }
 
+    /// The index of an interface inside.
+    ///
+    /// # Errors
+    /// There is no such interface.
+    pub fn index(&self, interface: &str) -> Result<u32, LabError> {
+        let shown = self.ip(&format!("-o link show dev {interface}"))?;
+        let word = shown.split(':').next().unwrap_or_default();
+        word.trim().parse().map_err(|_| LabError::Topology(format!("no index in `{shown}`")))
+    }
+
     /// The numbers of the processes inside.
     pub fn processes(&self) -> Vec<i32> {
         registry::processes(&self.namespace)

@@ -55,12 +55,18 @@ pub fn udp6(source: (Ipv6Addr, u16), destination: (Ipv6Addr, u16), payload: &[u8
     ipv6(source.0, destination.0, protocol::UDP, 64, &body)
 }
 
-/// An ICMPv6 echo request with 56 bytes of data (RFC 4443 §4.1).
-pub fn echo_request(source: Ipv6Addr, destination: Ipv6Addr, hop_limit: u8) -> Vec<u8> {
-    let mut body = vec![128, 0, 0, 0, 0x51, 0x4C, 0, 1];
-    body.extend(0..56_u8);
+/// An ICMPv6 message (its checksum field is written here) in IPv6.
+pub fn icmpv6(source: Ipv6Addr, destination: Ipv6Addr, hop_limit: u8, message: &[u8]) -> Vec<u8> {
+    let mut body = message.to_vec();
     finish_checksum(source, destination, protocol::ICMPV6, &mut body, 2);
     ipv6(source, destination, protocol::ICMPV6, hop_limit, &body)
+}
+
+/// An ICMPv6 echo request with 56 bytes of data (RFC 4443 §4.1).
+pub fn echo_request(source: Ipv6Addr, destination: Ipv6Addr, hop_limit: u8) -> Vec<u8> {
+    let mut message = vec![128, 0, 0, 0, 0x51, 0x4C, 0, 1];
+    message.extend(0..56_u8);
+    icmpv6(source, destination, hop_limit, &message)
 }
 
 fn finish_checksum(source: Ipv6Addr, destination: Ipv6Addr, next: u8, body: &mut [u8], at: usize) {

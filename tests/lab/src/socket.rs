@@ -96,6 +96,14 @@ impl Port {
         self.send(bytes, &SocketAddrV6::new(to, port, 0, 0).into())
     }
 
+    /// Sends to a link-local or multicast address on the interface of this index.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn send6_on(&self, bytes: &[u8], to: Ipv6Addr, index: u32) -> Result<(), LabError> {
+        self.send(bytes, &SocketAddrV6::new(to, 0, 0, index).into())
+    }
+
     fn send(&self, bytes: &[u8], to: &SockAddr) -> Result<(), LabError> {
         self.socket.send_to(bytes, to).map(drop).map_err(|error| LabError::io("sending", error))
     }

@@ -18,6 +18,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Marks our packets.
 const MARK: [u8; 4] = *b"6lan";
 
+/// ICMPv6 echo request with our identifier (RFC 4443 §4.1), and the type of its answer.
+const ECHO_REQUEST: [u8; 8] = [128, 0, 0, 0, 0x6C, 0x61, 0, 0];
+const ECHO_REPLY_TYPE: u8 = 129;
+
 /// Which way the stream goes through the relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
@@ -25,6 +29,8 @@ pub enum Way {
     Encap,
     /// Out of the tunnel to the native host.
     Decap,
+    /// From the native host to the far end's Linux and back: numbered echo requests.
+    Echo,
 }
 
 /// How the stream is driven.
@@ -100,6 +106,7 @@ impl Sender {
         let port = match way {
             Way::Encap => Port::udp6(host, address::HOST6, SENDER_PORT)?,
             Way::Decap => Port::raw4(host, packet::protocol::IPV6)?,
+            Way::Echo => Port::raw6(host, packet::protocol::ICMPV6)?,
         };
         let mut payload = vec![0x5A; payload_bytes.max(12)];
         payload[..4].copy_from_slice(&MARK);
@@ -115,6 +122,11 @@ impl Sender {
                     packet::udp6((address::SITE6, SENDER_PORT), (address::HOST6, PORT), &self.payload);
                 self.port.send4(&inner, address::RELAY4)?;
             }
+            Way::Echo => {
+                // The kernel writes the checksum of raw ICMPv6.
+                let message = [ECHO_REQUEST.as_slice(), &self.payload].concat();
+                self.port.send6(&message, address::SITE6, 0)?;
+            }
         }
         self.next += 1;
         Ok(())
@@ -126,6 +138,7 @@ impl Sink {
         let port = match way {
             Way::Encap => Port::raw4(host, packet::protocol::IPV6)?,
             Way::Decap => Port::udp6(host, address::HOST6, PORT)?,
+            Way::Echo => Port::raw6(host, packet::protocol::ICMPV6)?,
         };
         Ok(Self {
             port,
@@ -144,6 +157,8 @@ impl Sink {
             match self.way {
                 Way::Decap => self.note(Some(bytes)),
                 Way::Encap => self.note(unwrap(bytes)),
+                Way::Echo if bytes.first() == Some(&ECHO_REPLY_TYPE) => self.note(bytes.get(8..)),
+                Way::Echo => {} // other ICMPv6 of the host
             }
         }
         Ok(())
@@ -188,7 +203,8 @@ fn number(payload: &[u8], length: usize) -> Option<u64> {
 }
 
 impl Stream {
-    /// Starts a stream between the native host and the bare far end of a world.
+    /// Starts a stream between the native host and the far end of a world: the bare one for
+    /// [`Way::Encap`] and [`Way::Decap`], Linux for [`Way::Echo`].
     ///
     /// # Errors
     /// The sockets cannot be opened.
@@ -197,6 +213,7 @@ impl Stream {
         let (from, to) = match way {
             Way::Encap => (native, site),
             Way::Decap => (site, native),
+            Way::Echo => (native, native),
         };
         let sink = Sink::open(to, way, pace.payload_bytes)?;
         let sender = Sender::open(from, way, pace.payload_bytes)?;

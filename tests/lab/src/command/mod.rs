@@ -1,6 +1,8 @@
 //! `sixlane lab up`, `down` and `demo`.
 
 mod demo;
+mod rates;
+mod screen;
 mod stay;
 
 pub use demo::{DemoOptions, demo};
