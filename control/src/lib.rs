@@ -4,16 +4,22 @@
 //!
 //! One thread, one event loop ([`run()`]); everything that decides is a plain function or a machine
 //! that takes `now`, so that tests need neither kernel nor clock.
+#![allow(dead_code, unused_imports)]
 
+mod admin;
 mod alarms;
-#[allow(dead_code)]
 mod compile;
 pub mod config;
+mod fence;
+mod figures;
 mod kernel;
 mod link;
 mod neighbours;
 mod netlink;
+mod publish;
 mod run;
+mod sets;
+mod workers;
 
 pub use link::{FromKeeper, KeeperLink, PlanFacts, PortFact, ToKeeper};
 pub use run::{RunError, RunOptions, run};

@@ -356,9 +356,15 @@ impl Neighbours {
         self.unanswered = self.entries.values().map(Entry::unanswered).sum();
     }
 
-    /// The next request for the kernel, gateways first.
+    /// The next request for the kernel, gateways first. None goes to an entry that has become
+    /// permanent in the meantime: asking would take its permanence away.
     pub(crate) fn next_request(&mut self) -> Option<(Ask, Key)> {
-        self.urgent.pop_front().or_else(|| self.requests.pop_front())
+        loop {
+            let next = self.urgent.pop_front().or_else(|| self.requests.pop_front())?;
+            if !self.entries.get(&next.1).is_some_and(Entry::permanent) {
+                return Some(next);
+            }
+        }
     }
 
     /// The changes since the last call, in order.

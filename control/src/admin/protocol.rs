@@ -1,0 +1,110 @@
+//! Requests and answers as text.
+
+use std::os::fd::OwnedFd;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+/// Version of the protocol: in every line, both ways.
+pub(crate) const VERSION: u32 = 1;
+/// Routes of one answer, unless the request says less.
+const ROUTES_MAX: usize = 10_000;
+
+/// What a client asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Query {
+    Status,
+    Counters,
+    Drops,
+    Routes {
+        /// Most routes that the answer names.
+        limit: usize,
+    },
+    Neighbours,
+    Tables,
+}
+
+/// What a client gets.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    /// The object; its keys `v` and `get` are added here.
+    pub(crate) body: Map<String, Value>,
+    /// Descriptors that travel with the line.
+    pub(crate) descriptors: Vec<OwnedFd>,
+}
+
+impl Reply {
+    /// An answer without descriptors.
+    pub(crate) const fn plain(body: Map<String, Value>) -> Self {
+        Self { body, descriptors: Vec::new() }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    v: u32,
+    get: String,
+    limit: Option<usize>,
+}
+
+impl Query {
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// A sentence for the client.
+    pub(crate) fn parse(line: &[u8]) -> Result<Self, String> {
+        let request: Request = serde_json::from_slice(line)
+            .map_err(|error| format!("not a request ({error}): send {{\"v\":1,\"get\":\"status\"}}"))?;
+        if request.v != VERSION {
+            return Err(format!(
+                "version {} of the protocol is not spoken here: use \"v\": {VERSION}",
+                request.v
+            ));
+        }
+        Ok(match request.get.as_str() {
+            "status" => Self::Status,
+            "counters" => Self::Counters,
+            "drops" => Self::Drops,
+            "routes" => Self::Routes { limit: request.limit.unwrap_or(ROUTES_MAX).min(ROUTES_MAX) },
+            "neighbours" => Self::Neighbours,
+            "tables" => Self::Tables,
+            other => {
+                return Err(format!(
+                    "there is no \"{}\": get status, counters, drops, routes, neighbours or tables",
+                    other.chars().take(40).collect::<String>()
+                ));
+            }
+        })
+    }
+
+    /// Its name in the protocol.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Counters => "counters",
+            Self::Drops => "drops",
+            Self::Routes { .. } => "routes",
+            Self::Neighbours => "neighbours",
+            Self::Tables => "tables",
+        }
+    }
+
+    /// The line that answers it.
+    pub(crate) fn line(self, body: Map<String, Value>) -> String {
+        let mut whole = Map::new();
+        whole.insert("v".into(), json!(VERSION));
+        whole.insert("get".into(), json!(self.name()));
+        whole.extend(body);
+        let mut line = Value::Object(whole).to_string();
+        line.push('\n');
+        line
+    }
+}
+
+/// The line that refuses.
+pub(crate) fn refusal(sentence: &str) -> String {
+    let mut line = json!({ "v": VERSION, "error": sentence }).to_string();
+    line.push('\n');
+    line
+}

@@ -1,0 +1,138 @@
+//! The protocol over a socket pair.
+
+use std::io::{IoSliceMut, Read, Seek, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+
+use proptest::prelude::*;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use serde_json::{Map, Value, json};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+
+use super::protocol::{Query, Reply};
+use super::server::{Asked, converse};
+
+/// Runs a client against an event loop that answers every question with its own name, and `tables`
+/// with a descriptor.
+fn with_server(client: impl FnOnce(std::os::unix::net::UnixStream) + Send + 'static) {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let thread = std::thread::spawn(move || client(theirs));
+    runtime.block_on(async {
+        let (asks, mut questions) = mpsc::channel::<Asked>(4);
+        let server = tokio::spawn(converse(UnixStream::from_std(ours).unwrap(), asks));
+        while let Some((query, reply)) = questions.recv().await {
+            let mut body = Map::new();
+            body.insert("echo".into(), json!(query.name()));
+            let descriptors = if query == Query::Tables { vec![a_file("tables")] } else { Vec::new() };
+            reply.send(Reply { body, descriptors }).unwrap();
+        }
+        let _ = server.await.unwrap();
+    });
+    thread.join().unwrap();
+}
+
+fn a_file(text: &str) -> OwnedFd {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file.rewind().unwrap();
+    file.into()
+}
+
+fn line(stream: &mut std::os::unix::net::UnixStream) -> Value {
+    let mut text = Vec::new();
+    let mut byte = [0];
+    while stream.read(&mut byte).unwrap() == 1 && byte[0] != b'\n' {
+        text.push(byte[0]);
+    }
+    serde_json::from_slice(&text).unwrap()
+}
+
+#[test]
+fn questions_are_answered_in_order_on_one_connection() {
+    with_server(|mut stream| {
+        stream.write_all(b"{\"v\":1,\"get\":\"status\"}\n{\"v\":1,\"get\":\"dro").unwrap();
+        assert_eq!(line(&mut stream), json!({"v": 1, "get": "status", "echo": "status"}));
+        stream.write_all(b"ps\"}\n").unwrap();
+        assert_eq!(line(&mut stream), json!({"v": 1, "get": "drops", "echo": "drops"}));
+    });
+}
+
+#[test]
+fn what_is_no_question_gets_a_sentence_and_the_connection_stays() {
+    with_server(|mut stream| {
+        for bad in [
+            "nonsense",
+            "{}",
+            "{\"v\":2,\"get\":\"status\"}",
+            "{\"v\":1,\"get\":\"secrets\"}",
+            "{\"v\":1,\"get\":\"status\",\"x\":1}",
+        ] {
+            stream.write_all(bad.as_bytes()).unwrap();
+            stream.write_all(b"\n").unwrap();
+            let answer = line(&mut stream);
+            assert_eq!(answer["v"], 1, "{bad}");
+            assert!(answer["error"].as_str().unwrap().contains(": "), "{answer}");
+        }
+        stream.write_all(b"{\"v\":1,\"get\":\"counters\"}\n").unwrap();
+        assert_eq!(line(&mut stream)["echo"], "counters");
+    });
+}
+
+#[test]
+fn an_endless_line_is_cut_off() {
+    with_server(|mut stream| {
+        let mut sent = 0;
+        while sent < 1 << 20 && stream.write_all(&[b' '; 4096]).is_ok() {
+            sent += 4096;
+        }
+        assert!(sent < 1 << 20, "the connection was closed");
+    });
+}
+
+#[test]
+fn tables_come_with_their_descriptors() {
+    with_server(|mut stream| {
+        stream.write_all(b"{\"v\":1,\"get\":\"tables\"}\n").unwrap();
+        let mut bytes = [0; 4096];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let received = recvmsg(
+            &stream,
+            &mut [IoSliceMut::new(&mut bytes)],
+            &mut control,
+            RecvFlags::CMSG_CLOEXEC,
+        )
+        .unwrap();
+        let answer: Value = serde_json::from_slice(&bytes[..received.bytes]).unwrap();
+        assert_eq!(answer["get"], "tables");
+        let mut files: Vec<OwnedFd> = Vec::new();
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(fds) = message {
+                files.extend(fds);
+            }
+        }
+        assert_eq!(files.len(), 1);
+        let mut text = String::new();
+        std::fs::File::from(files.remove(0)).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "tables");
+    });
+}
+
+#[test]
+fn the_limit_of_routes_is_bounded() {
+    let parse = |text: &str| Query::parse(text.as_bytes()).unwrap();
+    assert_eq!(parse("{\"v\":1,\"get\":\"routes\",\"limit\":5}"), Query::Routes { limit: 5 });
+    assert_eq!(parse("{\"v\":1,\"get\":\"routes\",\"limit\":99999999}"), parse("{\"v\":1,\"get\":\"routes\"}"));
+}
+
+proptest! {
+    #[test]
+    fn noise_is_refused_with_a_sentence(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        if let Err(sentence) = Query::parse(&bytes) {
+            prop_assert!(!sentence.is_empty());
+        }
+    }
+}

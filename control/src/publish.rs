@@ -1,0 +1,345 @@
+//! Publication: holds the tables' one writer, brings the tables to what [`Desired`] and the
+//! neighbours say, and gives memory back once the workers have passed it.
+//!
+//! A change that the tables refuse (full arena, limit) leaves the old state in force; it is kept as
+//! not applied, so that the next round tries again. The caller turns that into an alarm.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use sixlane_tables::adjacency::kind;
+use sixlane_tables::{Adjacency, NextHopId, TableError, TableWriter, WorkerEpoch};
+
+use crate::compile::{Desired, Target};
+use crate::neighbours::Neighbours;
+use crate::netlink::request::Key;
+
+/// After so many changes what was replaced is reclaimed in between, so that a large load does not
+/// need twice the memory.
+const COLLECT_EVERY: usize = 1024;
+
+/// Who may still look at what was replaced.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Readers<'a> {
+    /// The tables have not been given to anyone.
+    Nobody,
+    /// A data plane may be mapping them, and its workers are not all known: nothing can be reclaimed.
+    Unknown,
+    /// These workers and no others.
+    Workers(&'a [WorkerEpoch<'a>]),
+}
+
+/// An adjacency in the tables.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    id: NextHopId,
+    adjacency: Adjacency,
+}
+
+/// The writer with what it has written.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    writer: TableWriter,
+    adjacencies: HashMap<Target, Held>,
+    routes4: BTreeMap<Ipv4Net, Target>,
+    routes6: BTreeMap<Ipv6Net, Target>,
+    /// Hosts on links that have a route of their own, because their MAC address is known.
+    hosts: BTreeMap<IpNet, Key>,
+    since_collect: usize,
+    /// The segment that the data plane has been asked to map.
+    growing: Option<u32>,
+}
+
+impl Publisher {
+    /// Starts with an empty set of tables.
+    pub(crate) fn new(writer: TableWriter) -> Self {
+        Self {
+            writer,
+            adjacencies: HashMap::new(),
+            routes4: BTreeMap::new(),
+            routes6: BTreeMap::new(),
+            hosts: BTreeMap::new(),
+            since_collect: 0,
+            growing: None,
+        }
+    }
+
+    /// The writer, to look at.
+    pub(crate) const fn writer(&self) -> &TableWriter {
+        &self.writer
+    }
+
+    /// Brings the tables to `desired`, with what `neighbours` know. Routes that are refused keep their
+    /// old state; the first refusal is the answer.
+    ///
+    /// # Errors
+    /// [`TableError`]: something is not in the tables that should be.
+    pub(crate) fn apply(
+        &mut self,
+        desired: &Desired,
+        neighbours: &Neighbours,
+        readers: Readers<'_>,
+    ) -> Result<(), TableError> {
+        let mut first = Ok(());
+        // Meaning before routes: a route must find its port's settings and the classes.
+        note(&mut first, self.writer.publish(Some(&desired.settings), Some(&desired.classes)));
+        let targets = desired.routes4.values().chain(desired.routes6.values()).copied();
+        for target in targets.collect::<std::collections::BTreeSet<_>>() {
+            note(&mut first, self.ensure(target, desired, neighbours).map(drop));
+        }
+        for (&net, &target) in &desired.routes4 {
+            note(&mut first, self.set_route(net.into(), target, desired, neighbours));
+            self.collect_sometimes(readers);
+        }
+        for (&net, &target) in &desired.routes6 {
+            note(&mut first, self.set_route(net.into(), target, desired, neighbours));
+            self.collect_sometimes(readers);
+        }
+        let stale4 = self.routes4.keys().filter(|net| !desired.routes4.contains_key(net)).map(|&net| net.into());
+        let stale6 = self.routes6.keys().filter(|net| !desired.routes6.contains_key(net)).map(|&net| net.into());
+        let stale: Vec<IpNet> =
+            stale4.chain(stale6).filter(|net| !self.hosts.contains_key(net)).collect();
+        for net in stale {
+            note(&mut first, self.remove_route(net));
+            self.collect_sometimes(readers);
+        }
+        self.drop_unused();
+        self.collect(readers);
+        first
+    }
+
+    /// A neighbour can be reached now, or by another MAC address.
+    ///
+    /// # Errors
+    /// [`TableError`]: its old state is in force.
+    pub(crate) fn neighbour_up(
+        &mut self,
+        key: Key,
+        desired: &Desired,
+        neighbours: &Neighbours,
+    ) -> Result<(), TableError> {
+        let target = Target::Neighbour(key);
+        let host = IpNet::from(key.address);
+        let gateway = desired.gateways.contains(&key);
+        if gateway || self.adjacencies.contains_key(&target) {
+            self.ensure(target, desired, neighbours)?;
+        }
+        let routed = match host {
+            IpNet::V4(net) => desired.routes4.contains_key(&net),
+            IpNet::V6(net) => desired.routes6.contains_key(&net),
+        };
+        // A host's own route; the desired ones (own addresses, the kernel's host routes) come first.
+        if !routed && !gateway {
+            self.set_route(host, target, desired, neighbours)?;
+            self.hosts.insert(host, key);
+        }
+        Ok(())
+    }
+
+    /// A neighbour cannot be reached any more.
+    ///
+    /// # Errors
+    /// [`TableError`]: its old state is in force.
+    pub(crate) fn neighbour_down(
+        &mut self,
+        key: Key,
+        desired: &Desired,
+        neighbours: &Neighbours,
+    ) -> Result<(), TableError> {
+        let host = IpNet::from(key.address);
+        if self.hosts.get(&host) == Some(&key) {
+            self.remove_route(host)?;
+            self.hosts.remove(&host);
+            self.drop_if_unused(Target::Neighbour(key));
+        } else if self.adjacencies.contains_key(&Target::Neighbour(key)) {
+            self.ensure(Target::Neighbour(key), desired, neighbours)?;
+        }
+        Ok(())
+    }
+
+    /// The next hop of a neighbour, if it has one.
+    pub(crate) fn next_hop(&self, key: Key) -> Option<NextHopId> {
+        self.adjacencies.get(&Target::Neighbour(key)).map(|held| held.id)
+    }
+
+    /// Gives back what all readers have passed.
+    pub(crate) fn collect(&mut self, readers: Readers<'_>) {
+        self.since_collect = 0;
+        match readers {
+            Readers::Nobody => self.writer.collect(&[]),
+            Readers::Unknown => {}
+            Readers::Workers(epochs) => self.writer.collect(epochs),
+        }
+    }
+
+    fn collect_sometimes(&mut self, readers: Readers<'_>) {
+        self.since_collect += 1;
+        if self.since_collect >= COLLECT_EVERY {
+            self.collect(readers);
+        }
+    }
+
+    /// Makes sure that `target` has a next hop which says what is known now.
+    fn ensure(
+        &mut self,
+        target: Target,
+        desired: &Desired,
+        neighbours: &Neighbours,
+    ) -> Result<NextHopId, TableError> {
+        let adjacency = adjacency(target, desired, neighbours);
+        match self.adjacencies.get_mut(&target) {
+            Some(held) if held.adjacency == adjacency => Ok(held.id),
+            Some(held) => {
+                self.writer.replace_adjacency(held.id, &adjacency)?;
+                held.adjacency = adjacency;
+                Ok(held.id)
+            }
+            None => {
+                let id = self.writer.add_adjacency(&adjacency)?;
+                self.adjacencies.insert(target, Held { id, adjacency });
+                Ok(id)
+            }
+        }
+    }
+
+    fn set_route(
+        &mut self,
+        net: IpNet,
+        target: Target,
+        desired: &Desired,
+        neighbours: &Neighbours,
+    ) -> Result<(), TableError> {
+        // A desired route at this place is no host's any more.
+        self.hosts.remove(&net);
+        let old = match net {
+            IpNet::V4(net) => self.routes4.get(&net),
+            IpNet::V6(net) => self.routes6.get(&net),
+        };
+        if old == Some(&target) {
+            return Ok(());
+        }
+        let id = match self.adjacencies.get(&target) {
+            Some(held) => held.id,
+            None => self.ensure(target, desired, neighbours)?,
+        };
+        match net {
+            IpNet::V4(net) => {
+                self.writer.set_route4(net, id)?;
+                self.routes4.insert(net, target);
+            }
+            IpNet::V6(net) => {
+                self.writer.set_route6(net, id)?;
+                self.routes6.insert(net, target);
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_route(&mut self, net: IpNet) -> Result<(), TableError> {
+        match net {
+            IpNet::V4(net) => {
+                self.writer.remove_route4(net)?;
+                self.routes4.remove(&net);
+            }
+            IpNet::V6(net) => {
+                self.writer.remove_route6(net)?;
+                self.routes6.remove(&net);
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_unused(&mut self) {
+        let targets: Vec<Target> = self.adjacencies.keys().copied().collect();
+        for target in targets {
+            self.drop_if_unused(target);
+        }
+    }
+
+    fn drop_if_unused(&mut self, target: Target) {
+        let Some(held) = self.adjacencies.get(&target) else { return };
+        if self.writer.adjacency_routes(held.id) == Some(0) && self.writer.remove_adjacency(held.id).is_ok() {
+            self.adjacencies.remove(&target);
+        }
+    }
+}
+
+/// Growth: one segment at a time.
+impl Publisher {
+    /// Adds a segment when the tables were full and none is on its way. The answer is the segment to
+    /// hand to the data plane; [`Publisher::mapped`] says that it may be used.
+    ///
+    /// # Errors
+    /// [`TableError`]: no memory, or the limit of segments is reached.
+    pub(crate) fn grow(&mut self) -> Result<Option<u32>, TableError> {
+        if self.growing.is_some() {
+            return Ok(None);
+        }
+        let index = self.writer.grow()?;
+        self.growing = Some(index);
+        Ok(Some(index))
+    }
+
+    /// The data plane has mapped segment `index`, or there is none that had to. The answer says
+    /// whether this ends a growth, so that what was refused can be tried again.
+    pub(crate) fn mapped(&mut self, index: u32) -> bool {
+        if self.growing.is_none_or(|growing| growing != index) {
+            return false;
+        }
+        self.growing = None;
+        self.writer.acknowledge(index);
+        true
+    }
+}
+
+/// What a target is in the tables.
+fn adjacency(target: Target, desired: &Desired, neighbours: &Neighbours) -> Adjacency {
+    match target {
+        Target::Kind(kind::SIXTOFOUR) => {
+            Adjacency { mtu: desired.settings.sixtofour.mtu, ..Adjacency::of_kind(kind::SIXTOFOUR) }
+        }
+        Target::Kind(kind) => Adjacency::of_kind(kind),
+        Target::Glean { port } => on_port(kind::GLEAN, port, desired),
+        Target::Neighbour(key) => {
+            let Some(&port) = desired.ports.get(&key.ifindex) else {
+                return Adjacency::of_kind(kind::NO_ROUTE);
+            };
+            let mac = neighbours.mac(key);
+            let what = if mac.is_some() { kind::REWRITE } else { kind::UNRESOLVED };
+            let mut adjacency = on_port(what, port, desired);
+            adjacency.dst_mac = mac.unwrap_or([0; 6]);
+            adjacency.next_hop = mapped(key.address);
+            adjacency
+        }
+    }
+}
+
+fn on_port(kind: u8, port: u8, desired: &Desired) -> Adjacency {
+    let settings = desired.settings.port(port).copied().unwrap_or_default();
+    Adjacency {
+        port,
+        mtu: settings.mtu,
+        src_mac: settings.mac,
+        ifindex: settings.ifindex,
+        ..Adjacency::of_kind(kind)
+    }
+}
+
+/// The address as the tables hold it: IPv4 mapped into IPv6.
+fn mapped(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    }
+}
+
+/// Keeps the first refusal.
+fn note(first: &mut Result<(), TableError>, done: Result<(), TableError>) {
+    if first.is_ok() {
+        *first = done;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! The workers as control sees them: their counters, their epochs, their signs of life, and what they
+//! punt. Their segments are mapped read-only, and what stands in them is hostile input.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+
+use sixlane_tables::punt::NeighbourWanted;
+use sixlane_tables::spsc::{Consumer, PartnerLine};
+use sixlane_tables::{NextHopId, SegmentError, WorkerEpoch, WorkerView};
+
+use crate::figures::{Dead, Figures};
+
+/// A worker that is online and has not ended a turn for so long is stuck.
+pub(crate) const STUCK_NS: u64 = 100_000_000;
+/// Most punted messages that are taken from one worker at a time.
+const PUNTS_MAX: usize = 256;
+
+#[derive(Debug)]
+struct Worker {
+    view: WorkerView,
+    consumer: Consumer,
+    incarnation: u32,
+    alive: bool,
+}
+
+/// A worker as the operator sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shown {
+    pub(crate) worker: u16,
+    pub(crate) incarnation: u32,
+    pub(crate) alive: bool,
+    /// It sleeps, or has not started.
+    pub(crate) offline: bool,
+    pub(crate) heartbeat_ns: u64,
+    pub(crate) turns: u64,
+}
+
+/// All workers, and the sum over the dead.
+#[derive(Debug)]
+pub(crate) struct Workers {
+    workers: BTreeMap<u16, Worker>,
+    dead: Dead,
+    expected: usize,
+    /// Tells this control's consumers from those of the controls before it; not 0.
+    consumer: u64,
+}
+
+impl Workers {
+    /// `consumer`: a number that no earlier control had, such as the time of the start.
+    pub(crate) fn new(expected: u16, consumer: u64, dead: Dead) -> Self {
+        Self { workers: BTreeMap::new(), dead, expected: expected.into(), consumer: consumer.max(1) }
+    }
+
+    /// Takes a worker's segment. One that is older than what is known is left alone.
+    ///
+    /// # Errors
+    /// [`SegmentError`]: it is not a worker's segment of this build.
+    pub(crate) fn add<'a>(
+        &mut self,
+        worker: u16,
+        incarnation: u32,
+        fd: OwnedFd,
+        partner: impl FnOnce(u16) -> Option<&'a PartnerLine>,
+    ) -> Result<(), SegmentError> {
+        let view = WorkerView::attach_read_only(fd)?;
+        if view.layout().worker != worker {
+            return Err(SegmentError::Misplaced);
+        }
+        let Some(partner) = partner(worker) else { return Err(SegmentError::Misplaced) };
+        if incarnation <= self.dead.incarnation {
+            return Ok(());
+        }
+        let consumer = match self.workers.remove(&worker) {
+            Some(old) if old.incarnation > incarnation => {
+                self.workers.insert(worker, old);
+                return Ok(());
+            }
+            Some(mut old) => {
+                // Whoever forgot to say that the old one is dead: its figures count all the same.
+                if old.alive {
+                    self.dead.figures.add(&old.view.counters(), &old.view.ports());
+                }
+                old.consumer.replace(old.view.punt_ring(), view.punt_ring(), partner);
+                old.consumer
+            }
+            None => Consumer::attach(view.punt_ring(), partner, self.consumer),
+        };
+        self.workers.insert(worker, Worker { view, consumer, incarnation, alive: true });
+        Ok(())
+    }
+
+    /// The data plane of `incarnation` is dead: its figures go to the sum over the dead.
+    pub(crate) fn down(&mut self, incarnation: u32) {
+        for worker in self.workers.values_mut().filter(|worker| worker.incarnation <= incarnation) {
+            if worker.alive {
+                self.dead.figures.add(&worker.view.counters(), &worker.view.ports());
+                worker.alive = false;
+            }
+        }
+        self.dead.incarnation = self.dead.incarnation.max(incarnation);
+    }
+
+    /// The sum over the dead.
+    pub(crate) const fn dead(&self) -> &Dead {
+        &self.dead
+    }
+
+    fn alive(&self) -> impl Iterator<Item = (u16, &Worker)> {
+        self.workers.iter().filter(|(_, worker)| worker.alive).map(|(&number, worker)| (number, worker))
+    }
+
+    /// The epochs of all workers; `None` while some may run that are not known.
+    pub(crate) fn epochs(&self) -> Option<Vec<WorkerEpoch<'_>>> {
+        let epochs: Vec<_> = self.alive().map(|(_, worker)| worker.view.epoch()).collect();
+        (epochs.len() >= self.expected).then_some(epochs)
+    }
+
+    /// What the workers punted, a bounded number from each, oldest first.
+    pub(crate) fn punted<'a>(
+        &mut self,
+        partner: impl Fn(u16) -> Option<&'a PartnerLine>,
+    ) -> Vec<(u16, NeighbourWanted)> {
+        let mut found = Vec::new();
+        for (&number, worker) in &mut self.workers {
+            let Some(partner) = partner(number) else { continue };
+            for _ in 0..PUNTS_MAX {
+                let Some(message) = worker.consumer.pop(worker.view.punt_ring(), partner) else { break };
+                found.extend(NeighbourWanted::decode(&message).map(|wanted| (number, wanted)));
+            }
+        }
+        found
+    }
+
+    /// Packets of a next hop, by the workers that live.
+    pub(crate) fn packets(&self, id: NextHopId) -> u64 {
+        self.alive().fold(0, |sum, (_, worker)| sum.wrapping_add(worker.view.adjacency_packets(id)))
+    }
+
+    /// The worker that has been silent longest while online, with its silence in nanoseconds, if that
+    /// is more than [`STUCK_NS`].
+    pub(crate) fn stuck(&self, now: u64) -> Option<(u16, u32, u64)> {
+        self.alive()
+            .filter(|(_, worker)| worker.view.epoch().seen().is_some())
+            .map(|(number, worker)| {
+                (number, worker.incarnation, now.saturating_sub(worker.view.epoch().heartbeat_ns()))
+            })
+            .filter(|(_, _, silence)| *silence > STUCK_NS)
+            .max_by_key(|(_, _, silence)| *silence)
+    }
+
+    /// The sum over the living and the dead.
+    pub(crate) fn totals(&self) -> Figures {
+        let mut sum = self.dead.figures.clone();
+        for (_, worker) in self.alive() {
+            sum.add(&worker.view.counters(), &worker.view.ports());
+        }
+        sum
+    }
+
+    /// The figures of each living worker.
+    pub(crate) fn figures(&self) -> impl Iterator<Item = (u16, Figures)> + '_ {
+        self.alive().map(|(number, worker)| {
+            let mut figures = Figures::default();
+            figures.add(&worker.view.counters(), &worker.view.ports());
+            (number, figures)
+        })
+    }
+
+    /// All workers that were ever seen, by number.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = Shown> + '_ {
+        self.workers.iter().map(|(&number, worker)| {
+            let epoch = worker.view.epoch();
+            Shown {
+                worker: number,
+                incarnation: worker.incarnation,
+                alive: worker.alive,
+                offline: epoch.seen().is_none(),
+                heartbeat_ns: epoch.heartbeat_ns(),
+                turns: epoch.turns(),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
