@@ -23,6 +23,9 @@ impl Host {
             host.sysctl(&format!("net.ipv6.conf.{family}.accept_dad"), "0")?;
             host.sysctl(&format!("net.ipv4.conf.{family}.rp_filter"), "0")?;
         }
+        // A new namespace inherits what the machine happens to do: no host forwards unless it says so.
+        host.sysctl("net.ipv4.ip_forward", "0")?;
+        host.sysctl("net.ipv6.conf.all.forwarding", "0")?;
         host.ip("link set lo up")?;
         Ok(host)
     }
