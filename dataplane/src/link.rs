@@ -9,21 +9,9 @@
 //! [`ToKeeper::TablesMapped`] per segment and [`ToKeeper::Ready`] once every worker turns. Later only
 //! `Tables` and `Stop` follow.
 
+use sixlane_xsk::RingSizes;
 use std::io;
 use std::os::fd::OwnedFd;
-
-/// Entries of a socket's rings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RingSizes {
-    /// Receive.
-    pub rx: u32,
-    /// Transmit.
-    pub tx: u32,
-    /// Fill.
-    pub fill: u32,
-    /// Completion.
-    pub completion: u32,
-}
 
 /// Keeper to data plane.
 #[derive(Debug)]

@@ -1,6 +1,23 @@
-//! The process: the attach thread receives and maps, the workers turn.
+//! The process: one attach thread, which receives, maps and hands out, and one thread per worker.
+//!
+//! A data plane attaches, it does not create: frames, sockets and tables come from the keeper as
+//! descriptors, and it needs no privilege. When the keeper or control is gone it forwards on with what
+//! it has.
 
-use crate::link::KeeperLink;
+use crate::attach::{Gathered, Maps, Station};
+use crate::link::{FromKeeper, KeeperLink, ToKeeper};
+use crate::mailbox::Mailbox;
+use crate::port::XdpPort;
+use crate::tick::{Pace, clock};
+use crate::worker::Worker;
+use core_affinity::CoreId;
+use sixlane_tables::{SegmentError, Tables, WorkerSegment};
+use sixlane_xsk::TakeOver;
+use sixlane_xsk::handover::TakeOverError;
+use std::io;
+use std::sync::Arc;
+use std::thread::{Builder, Scope};
+use std::time::Duration;
 
 /// What a worker does when nothing arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,12 +37,62 @@ pub struct RunOptions {
     pub idle: Idle,
 }
 
-/// Why the data plane could not start or had to end.
+/// Why the data plane could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The connection to the keeper broke before everything had arrived.
-    #[error("data plane: the keeper's connection broke during start-up: {0}")]
-    Link(#[from] std::io::Error),
+    #[error("the data plane lost the keeper during start-up: {0}")]
+    Link(#[source] io::Error),
+    /// The keeper said start before it had sent everything.
+    #[error("the data plane was started without {0}")]
+    Incomplete(&'static str),
+    /// The frames of a worker cannot be mapped.
+    #[error("worker {worker}: its frames cannot be mapped: {source}")]
+    Umem {
+        /// Number of the worker.
+        worker: u16,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The rings of a socket cannot be mapped.
+    #[error("worker {worker}: the rings of port {port} queue {queue} cannot be mapped: {source}")]
+    Queue {
+        /// Number of the worker.
+        worker: u16,
+        /// The port's place in the configuration.
+        port: u8,
+        /// The receive queue.
+        queue: u16,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The tables of the start are not usable.
+    #[error("the tables are not usable: {0}")]
+    Tables(#[source] SegmentError),
+    /// The worker's own segment cannot be made, or its predecessor's not be read.
+    #[error("worker {worker}: {source}")]
+    Segment {
+        /// Number of the worker.
+        worker: u16,
+        /// What stood in the way.
+        source: SegmentError,
+    },
+    /// The frames of the predecessor do not fit what the keeper sent.
+    #[error("worker {worker} cannot take over: {source}")]
+    TakeOver {
+        /// Number of the worker.
+        worker: u16,
+        /// What does not fit.
+        source: TakeOverError,
+    },
+    /// A thread could not be started.
+    #[error("worker {worker}: its thread cannot be started: {source}")]
+    Thread {
+        /// Number of the worker.
+        worker: u16,
+        /// What the kernel said.
+        source: io::Error,
+    },
 }
 
 /// Runs the data plane until the keeper says stop. Blocks; the calling thread is the attach thread.
@@ -34,6 +101,121 @@ pub enum RunError {
 /// What stood in the way of a start. Once the workers run, a broken link is no error: they forward on
 /// with what they have.
 pub fn run(mut link: Box<dyn KeeperLink>, options: &RunOptions) -> Result<(), RunError> {
-    let _ = (link.receive()?, options);
-    Ok(())
+    let Some(gathered) = Gathered::receive(link.as_mut())? else { return Ok(()) };
+    let (opened, maps) = gathered.open(link.as_mut())?;
+    let (stations, rings): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
+    let mut segments = Vec::with_capacity(stations.len());
+    for station in &stations {
+        segments.push(station.create_segment(&maps)?);
+    }
+    let mut successors = Vec::with_capacity(stations.len());
+    for ((station, segment), rings) in stations.iter().zip(&segments).zip(rings) {
+        successors.push(station.prepare(rings, segment)?);
+        // From here on the next successor reads this segment: only then an index may move.
+        let fd = segment.segment().share().map_err(RunError::Link)?;
+        link.send(ToKeeper::WorkerSegment { worker: station.worker, fd }).map_err(RunError::Link)?;
+    }
+    let (retired, returned) = crossbeam_channel::bounded(stations.len());
+    let mailboxes: Vec<_> = stations.iter().map(|_| Mailbox::new(retired.clone())).collect();
+    std::thread::scope(|scope| {
+        for (((successor, station), segment), mailbox) in
+            successors.into_iter().zip(&stations).zip(&segments).zip(&mailboxes)
+        {
+            let tables = Arc::clone(&maps.tables);
+            let life = Life { station, segment, mailbox, tables, idle: options.idle };
+            if let Err(error) = life.begin(scope, successor, options.cores.get(usize::from(station.worker))) {
+                mailboxes.iter().for_each(Mailbox::stop);
+                return Err(error);
+            }
+        }
+        if link.send(ToKeeper::Ready).is_ok() {
+            serve(link.as_mut(), maps, &mailboxes, &returned);
+        }
+        Ok(())
+    })
+}
+
+/// Receives until the keeper says stop; when the keeper is gone, leaves the workers running.
+fn serve(
+    link: &mut dyn KeeperLink,
+    mut maps: Maps,
+    mailboxes: &[Mailbox],
+    returned: &crossbeam_channel::Receiver<Arc<Tables>>,
+) {
+    loop {
+        match link.receive() {
+            Ok(FromKeeper::Tables { set, segment, fd }) => {
+                let (changed, answer) = maps.take(set, segment, fd);
+                if changed {
+                    mailboxes.iter().for_each(|mailbox| mailbox.offer(Arc::clone(&maps.tables)));
+                    take_down(mailboxes.len(), returned);
+                }
+                // A keeper that is gone shows itself at the next receive.
+                let _ = link.send(answer);
+            }
+            Ok(FromKeeper::Stop) => return mailboxes.iter().for_each(Mailbox::stop),
+            // Frames and sockets are fixed at the start.
+            Ok(FromKeeper::Umem { .. } | FromKeeper::Queue { .. } | FromKeeper::Start) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Waits until every worker has given the old set up, and with the last one its mapping goes. A worker
+/// that does not turn keeps its own until it does.
+fn take_down(workers: usize, returned: &crossbeam_channel::Receiver<Arc<Tables>>) {
+    for _ in 0..workers {
+        if returned.recv_timeout(Duration::from_secs(1)).is_err() {
+            return;
+        }
+    }
+}
+
+/// One worker's thread.
+struct Life<'env> {
+    station: &'env Station,
+    segment: &'env WorkerSegment,
+    mailbox: &'env Mailbox,
+    tables: Arc<Tables>,
+    idle: Idle,
+}
+
+impl<'env> Life<'env> {
+    fn begin<'scope>(
+        self,
+        scope: &'scope Scope<'scope, 'env>,
+        successor: TakeOver<'env>,
+        core: Option<&usize>,
+    ) -> Result<(), RunError> {
+        let worker = self.station.worker;
+        let core = core.copied();
+        let thread = Builder::new().name(format!("worker-{worker}"));
+        let started = thread.spawn_scoped(scope, move || {
+            if let Some(id) = core {
+                // A core that is not there costs speed, not packets: the thread runs unpinned.
+                core_affinity::set_for_current(CoreId { id });
+            }
+            self.live(successor);
+        });
+        started.map(drop).map_err(|source| RunError::Thread { worker, source })
+    }
+
+    fn live(self, successor: TakeOver<'env>) {
+        let (pool, queues) = successor.resume();
+        let ports = queues.into_iter().zip(&self.station.ports);
+        let ports = ports.map(|(queue, &index)| XdpPort::new(queue, index)).collect();
+        let mut worker = Worker::new(ports, pool, self.segment, self.tables, clock());
+        let mut pace = Pace::new(self.idle);
+        while !self.mailbox.stopped() {
+            let count = worker.turn(clock());
+            if let Some(tables) = self.mailbox.take() {
+                self.mailbox.give_back(worker.adopt(tables));
+            }
+            if pace.tired(count) {
+                worker.sleep();
+            }
+        }
+        worker.retire();
+    }
 }

@@ -1,0 +1,178 @@
+//! From descriptors to mapped memory: what the keeper sent, before and while the workers run.
+
+use crate::link::{FromKeeper, KeeperLink, ToKeeper};
+use crate::run::RunError;
+use sixlane_tables::worker::INTENTS_PER_PORT;
+use sixlane_tables::{Tables, WorkerLayout, WorkerSegment, WorkerView};
+use sixlane_xsk::ledger::INTENT_WORDS;
+use sixlane_xsk::{Ledger, Predecessor, RingSizes, Rings, TakeOver, Umem};
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32};
+
+/// Slots of a worker's punt ring.
+const PUNT_SLOTS: u32 = 1024;
+
+/// A socket as it was sent.
+#[derive(Debug)]
+struct Socket {
+    fd: OwnedFd,
+    sizes: RingSizes,
+}
+
+/// What a worker gets.
+#[derive(Debug, Default)]
+struct Share {
+    umem: Option<(OwnedFd, u32)>,
+    predecessor: Option<OwnedFd>,
+    /// By port and queue: the order of a worker's sockets must be the same in every life.
+    sockets: BTreeMap<(u8, u16), Socket>,
+}
+
+/// Everything that came before the start.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    shares: BTreeMap<u16, Share>,
+    tables: Vec<(u64, u32, OwnedFd)>,
+}
+
+impl Gathered {
+    /// Receives until the keeper says start; `None` when it says stop instead.
+    pub(crate) fn receive(link: &mut dyn KeeperLink) -> Result<Option<Self>, RunError> {
+        let mut gathered = Self::default();
+        loop {
+            match link.receive().map_err(RunError::Link)? {
+                FromKeeper::Umem { worker, frames, fd, predecessor } => {
+                    let share = gathered.shares.entry(worker).or_default();
+                    share.umem = Some((fd, frames));
+                    share.predecessor = predecessor;
+                }
+                FromKeeper::Queue { worker, port, queue, fd, sizes } => {
+                    let share = gathered.shares.entry(worker).or_default();
+                    share.sockets.insert((port, queue), Socket { fd, sizes });
+                }
+                FromKeeper::Tables { set, segment, fd } => gathered.tables.push((set, segment, fd)),
+                FromKeeper::Start => return Ok(Some(gathered)),
+                FromKeeper::Stop => return Ok(None),
+            }
+        }
+    }
+
+    /// Maps everything.
+    pub(crate) fn open(
+        self,
+        link: &mut dyn KeeperLink,
+    ) -> Result<(Vec<(Station, Vec<Rings>)>, Maps), RunError> {
+        if self.shares.is_empty() {
+            return Err(RunError::Incomplete("any worker"));
+        }
+        let maps = Maps::open(self.tables, link)?;
+        let stations = self.shares.into_iter().map(|(worker, share)| Station::open(worker, share));
+        Ok((stations.collect::<Result<_, _>>()?, maps))
+    }
+}
+
+/// The tables in use.
+#[derive(Debug)]
+pub(crate) struct Maps {
+    set: u64,
+    pub(crate) tables: Arc<Tables>,
+}
+
+impl Maps {
+    fn open(segments: Vec<(u64, u32, OwnedFd)>, link: &mut dyn KeeperLink) -> Result<Self, RunError> {
+        let mut maps: Option<Self> = None;
+        for (set, segment, fd) in segments {
+            let mut answer = ToKeeper::TablesMapped { set, segment };
+            match &mut maps {
+                Some(maps) => answer = maps.take(set, segment, fd).1,
+                None => {
+                    let tables = Arc::new(Tables::attach(fd).map_err(RunError::Tables)?);
+                    maps = Some(Self { set, tables });
+                }
+            }
+            link.send(answer).map_err(RunError::Link)?;
+        }
+        maps.ok_or(RunError::Incomplete("tables"))
+    }
+
+    /// Maps another segment: of the set in use, or the first one of a new set, which is then in use.
+    /// Says whether the set has changed, and what to answer.
+    pub(crate) fn take(&mut self, set: u64, segment: u32, fd: OwnedFd) -> (bool, ToKeeper) {
+        let changed = set != self.set;
+        let mapped = if changed {
+            Tables::attach(fd).map(|tables| *self = Self { set, tables: Arc::new(tables) })
+        } else {
+            self.tables.add_segment(segment, fd)
+        };
+        match mapped {
+            Ok(()) => (changed, ToKeeper::TablesMapped { set, segment }),
+            Err(error) => (false, ToKeeper::TablesRefused { set, segment, reason: error.to_string() }),
+        }
+    }
+}
+
+/// A worker's place: what it works on, mapped.
+pub(crate) struct Station {
+    pub(crate) worker: u16,
+    umem: Umem,
+    /// The ledger and the intents of the worker that died here.
+    predecessor: Option<(Vec<AtomicU8>, Vec<AtomicU32>)>,
+    /// The port of each socket, in their order.
+    pub(crate) ports: Vec<u8>,
+}
+
+impl Station {
+    fn open(worker: u16, share: Share) -> Result<(Self, Vec<Rings>), RunError> {
+        let (fd, frames) = share.umem.ok_or(RunError::Incomplete("the frames of a worker"))?;
+        let umem = Umem::attach(fd, frames).map_err(|source| RunError::Umem { worker, source })?;
+        let predecessor = share.predecessor.map(WorkerView::attach_read_only).transpose();
+        let predecessor = predecessor.map_err(|source| RunError::Segment { worker, source })?;
+        let predecessor = predecessor.map(|view| {
+            let ledger = view.ledger().into_iter().map(AtomicU8::new).collect();
+            let intents = view.intents().into_iter().map(AtomicU32::new).collect();
+            (ledger, intents)
+        });
+        let ports = share.sockets.keys().map(|&(port, _)| port).collect();
+        let rings = share.sockets.into_iter().map(|((port, queue), socket)| {
+            Rings::attach(socket.fd, socket.sizes).map_err(|source| RunError::Queue {
+                worker,
+                port,
+                queue,
+                source,
+            })
+        });
+        let rings = rings.collect::<Result<_, _>>()?;
+        Ok((Self { worker, umem, predecessor, ports }, rings))
+    }
+
+    /// Makes the worker's own segment, with room for what the tables and sockets need.
+    pub(crate) fn create_segment(&self, maps: &Maps) -> Result<WorkerSegment, RunError> {
+        let (adjacencies, ports) =
+            maps.tables.enter().map_or((0, 0), |view| (view.adjacency_limit(), view.settings().port_count));
+        let intents = (self.ports.len() * INTENT_WORDS).div_ceil(INTENTS_PER_PORT) as u32;
+        let layout = WorkerLayout {
+            worker: self.worker,
+            adjacencies,
+            frames: self.umem.frames(),
+            ports: ports.max(intents),
+            punt_slots: PUNT_SLOTS,
+        };
+        let worker = self.worker;
+        WorkerSegment::create(layout).map_err(|source| RunError::Segment { worker, source })
+    }
+
+    /// First step of taking over: whose is each frame?
+    pub(crate) fn prepare<'a>(
+        &'a self,
+        rings: Vec<Rings>,
+        segment: &'a WorkerSegment,
+    ) -> Result<TakeOver<'a>, RunError> {
+        let predecessor = self.predecessor.as_ref();
+        let predecessor = predecessor.map(|(ledger, intents)| Predecessor { ledger, intents });
+        let ledger = Ledger::new(segment.ledger());
+        TakeOver::prepare(&self.umem, rings, predecessor, ledger, segment.intents())
+            .map_err(|source| RunError::TakeOver { worker: self.worker, source })
+    }
+}

@@ -1,0 +1,113 @@
+//! Where a packet goes: route, hop limit, MTU, adjacency (RFC 8200 §3, §5; RFC 4443 §3).
+//!
+//! All look-ups of a batch are one call, in which the tables prefetch; then every packet meets its
+//! adjacency and is rewritten for its link, sent into the tunnel, or refused.
+
+use crate::batch::Batch;
+use crate::classify::Flow;
+use crate::pipeline::Pipeline;
+use crate::rewrite;
+use crate::scene::{Origin, Scene};
+use crate::tally::Run;
+use sixlane_tables::adjacency::kind;
+use sixlane_tables::{Adjacency, NextHopId};
+use sixlane_tunnel::mtu::too_big;
+use sixlane_tunnel::sixinfour::Native;
+use sixlane_tunnel::{IcmpError, Reason, Verdict};
+use sixlane_wire::ethernet;
+
+impl Pipeline {
+    /// Looks up all live packets and settles each one's way.
+    #[inline]
+    pub(crate) fn forward(&mut self, batch: &mut Batch, origin: Origin, scene: &Scene<'_>) {
+        let count = self.live.len();
+        for (k, &at) in self.live.as_slice().iter().enumerate() {
+            let destination = self.packets.header.as_ref(at).destination;
+            self.keys.hi.set(k as u8, destination.hi);
+            self.keys.lo.set(k as u8, destination.lo);
+        }
+        let (hi, lo) = (self.keys.hi.first(count), self.keys.lo.first(count));
+        scene.view.lookup6_batch(hi, lo, self.keys.next_hops.first_mut(count));
+        self.meet_adjacencies(batch, origin, scene);
+    }
+
+    #[inline]
+    fn meet_adjacencies(&mut self, batch: &mut Batch, origin: Origin, scene: &Scene<'_>) {
+        let tunnel_mtu = scene.relay.map_or(0, |relay| relay.mtu);
+        let hops = u8::from(origin == Origin::Wire);
+        let mut run = Run::new(scene.segment);
+        for (k, &at) in self.live.as_slice().iter().enumerate() {
+            let next_hop = self.keys.next_hops.get(k as u8);
+            let header = self.packets.header.as_ref(at);
+            let Some(adjacency) = scene.view.adjacency(next_hop) else {
+                self.refused.push(at, without_adjacency(next_hop, header));
+                continue;
+            };
+            let tunnel = adjacency.kind == kind::SIXTOFOUR;
+            let mtu = if tunnel { tunnel_mtu } else { adjacency.mtu };
+            let fits = header.hop_limit > 1 && header.len <= mtu as usize;
+            if fits && tunnel {
+                run.count(next_hop);
+                self.entering.list.push(at);
+            } else if fits && adjacency.kind == kind::REWRITE {
+                run.count(next_hop);
+                let start = self.packets.start.get(at);
+                let written = batch.chunk_mut(at, scene.umem).and_then(|chunk| {
+                    if self.packets.flow.get(at) == Flow::Marked {
+                        rewrite::mark(chunk, start, header.traffic_class);
+                    }
+                    rewrite::to_link(chunk, start, header.hop_limit - hops, adjacency)
+                });
+                match written {
+                    Some(first) => {
+                        let len = ethernet::HEADER_LEN + header.len;
+                        batch.dispatch(at, adjacency.port, first, len as u16);
+                    }
+                    None => self.refused.push(at, Verdict::Drop(Reason::MalformedFrame)),
+                }
+            } else {
+                let verdict = refusal(adjacency, header, mtu);
+                if verdict == Verdict::Drop(Reason::NeighQueue) {
+                    let destination = header.destination.octets();
+                    self.neighbours.want(adjacency, destination, scene, &mut self.tally);
+                }
+                self.refused.push(at, verdict);
+            }
+        }
+        run.end();
+    }
+}
+
+/// What happens to a packet that has no adjacency.
+#[cold]
+fn without_adjacency(next_hop: NextHopId, header: &Native) -> Verdict {
+    if next_hop.is_some() {
+        Verdict::Drop(Reason::TableCorrupt)
+    } else {
+        refusal(&Adjacency::of_kind(kind::NO_ROUTE), header, 0)
+    }
+}
+
+/// What happens to a packet that its adjacency does not carry: the first rule that it breaks, in the
+/// order of CHK-00 (local delivery, hop limit, route, MTU, and then the neighbour).
+#[cold]
+fn refusal(adjacency: &Adjacency, header: &Native, mtu: u32) -> Verdict {
+    if adjacency.kind == kind::LOCAL {
+        return Verdict::Drop(Reason::LocalUnavailable);
+    }
+    if header.hop_limit <= 1 {
+        return Verdict::Reply(IcmpError::TimeExceeded, Reason::HopLimit);
+    }
+    match adjacency.kind {
+        kind::NO_ROUTE => Verdict::Reply(IcmpError::NoRoute, Reason::NoRoute),
+        kind::BLACKHOLE => Verdict::Drop(Reason::Blackhole),
+        kind::UNREACHABLE => Verdict::Reply(IcmpError::RejectRoute, Reason::RejectRoute),
+        kind::PROHIBIT => Verdict::Reply(IcmpError::AdminProhibited, Reason::Prohibited),
+        kind::SIXTOFOUR if mtu == 0 => Verdict::Drop(Reason::NoTunnel),
+        kind::REWRITE | kind::SIXTOFOUR | kind::GLEAN | kind::UNRESOLVED if header.len > mtu as usize => {
+            too_big(mtu)
+        }
+        kind::GLEAN | kind::UNRESOLVED => Verdict::Drop(Reason::NeighQueue),
+        _ => Verdict::Drop(Reason::TableCorrupt),
+    }
+}

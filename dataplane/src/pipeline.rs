@@ -1,0 +1,133 @@
+//! The stages of a pass, in order, and the arrays that they share. One for each worker, made once.
+
+use crate::batch::{Batch, Column, List};
+use crate::classify::{Packets, Refused, classify};
+use crate::ident::Identifications;
+use crate::neighbour::Neighbours;
+use crate::relay::Entering;
+use crate::reply::Budgets;
+use crate::scene::{Origin, Scene};
+use crate::tally::Tally;
+use sixlane_tables::{NextHopId, Settings, WorkerSegment};
+use sixlane_tunnel::sixinfour::OuterTemplate;
+use sixlane_tunnel::{Reason, Verdict};
+use sixlane_xsk::FramePool;
+
+/// Keys of the IPv6 look-up and its answers, dense: in the order of the live packets.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    pub(crate) hi: Column<u64>,
+    pub(crate) lo: Column<u64>,
+    pub(crate) next_hops: Column<NextHopId>,
+}
+
+/// What the outer headers of this worker are made of.
+#[derive(Debug)]
+pub(crate) struct Outer {
+    pub(crate) template: OuterTemplate,
+    pub(crate) ids: Identifications,
+}
+
+/// The stages' common memory.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    /// Generation of the settings from which `outer` and `budgets` were made; 0 = none.
+    generation: u64,
+    pub(crate) packets: Packets,
+    pub(crate) live: List,
+    pub(crate) refused: Refused,
+    pub(crate) keys: Keys,
+    pub(crate) entering: Entering,
+    pub(crate) outer: Outer,
+    pub(crate) budgets: Budgets,
+    pub(crate) neighbours: Neighbours,
+    pub(crate) tally: Tally,
+}
+
+impl Pipeline {
+    /// For the owner of `segment`, under `settings`. `start` is the clock, in nanoseconds.
+    pub(crate) fn new(segment: &WorkerSegment, settings: &Settings, start: u64) -> Self {
+        let worker = segment.layout().worker;
+        let workers = worker_count(settings);
+        Self {
+            generation: 0,
+            packets: Packets::new(),
+            live: List::new(),
+            refused: Refused::new(),
+            keys: Keys { hi: Column::new(0), lo: Column::new(0), next_hops: Column::new(NextHopId::NONE) },
+            entering: Entering::new(),
+            outer: Outer {
+                template: OuterTemplate::new(&settings.sixtofour),
+                ids: Identifications::new(worker, workers, settings.hash_key, start),
+            },
+            budgets: Budgets::new(settings, worker),
+            neighbours: Neighbours::new(segment, workers),
+            tally: Tally::new(),
+        }
+    }
+
+    /// Makes what follows from the settings anew, if they have changed.
+    #[inline]
+    pub(crate) fn follow(&mut self, scene: &Scene<'_>) {
+        if self.generation != scene.settings.generation {
+            self.renew(scene);
+        }
+    }
+
+    #[cold]
+    fn renew(&mut self, scene: &Scene<'_>) {
+        self.generation = scene.settings.generation;
+        self.outer.template = OuterTemplate::new(&scene.settings.sixtofour);
+        self.outer.ids.rekey(scene.settings.hash_key);
+        self.budgets.renew(scene.settings, scene.worker);
+    }
+
+    /// The settings of the next batch are of another set of tables, whose generations count anew.
+    pub(crate) fn forget_generation(&mut self) {
+        self.generation = 0;
+    }
+
+    /// One pass: parse all, look up all, rewrite all. What is left of the batch afterwards has an egress
+    /// or is in `refused`.
+    #[inline]
+    pub(crate) fn pass(&mut self, batch: &mut Batch, origin: Origin, scene: &Scene<'_>) {
+        self.live.clear();
+        self.refused.list.clear();
+        self.entering.list.clear();
+        classify(batch, origin, scene, &mut self.packets, &mut self.live, &mut self.refused);
+        self.forward(batch, origin, scene);
+        if self.entering.list.len() != 0 {
+            self.encapsulate(batch, origin, scene);
+        }
+    }
+
+    /// Drops a whole batch that nobody can judge.
+    #[cold]
+    pub(crate) fn drop_all(&mut self, batch: &mut Batch, pool: &mut FramePool<'_>, reason: Reason) {
+        for at in batch.positions() {
+            if let Some(frame) = batch.take(at) {
+                self.tally.dropped(reason);
+                pool.release(frame);
+            }
+        }
+    }
+
+    /// Counts what was refused and gives its frames back.
+    #[inline]
+    pub(crate) fn drop_refused(&mut self, batch: &mut Batch, pool: &mut FramePool<'_>) {
+        for &at in self.refused.list.as_slice() {
+            let (Verdict::Drop(reason) | Verdict::Reply(_, reason)) = self.refused.verdicts.get(at) else {
+                continue;
+            };
+            if let Some(frame) = batch.take(at) {
+                self.tally.dropped(reason);
+                pool.release(frame);
+            }
+        }
+    }
+}
+
+/// Among how many workers rates and identifications are divided.
+pub(crate) fn worker_count(settings: &Settings) -> u16 {
+    u16::try_from(settings.worker_count).unwrap_or(u16::MAX).max(1)
+}

@@ -1,0 +1,70 @@
+//! A queue of a real port: an AF_XDP socket.
+
+use super::{Arrived, Port};
+use crate::batch::Batch;
+use sixlane_xsk::{Frame, FramePool, Queue, WakeError};
+use std::os::fd::BorrowedFd;
+
+/// An AF_XDP socket of a port.
+pub struct XdpPort<'a> {
+    queue: Queue<'a>,
+    index: u8,
+}
+
+impl<'a> XdpPort<'a> {
+    /// The queue of the port at this place of the configuration.
+    #[must_use]
+    pub fn new(queue: Queue<'a>, index: u8) -> Self {
+        Self { queue, index }
+    }
+}
+
+impl<'a> Port<'a> for XdpPort<'a> {
+    fn index(&self) -> u8 {
+        self.index
+    }
+
+    fn reclaim(&mut self, pool: &mut FramePool<'a>) -> usize {
+        self.queue.reclaim(pool)
+    }
+
+    fn refill(&mut self, pool: &mut FramePool<'a>) -> usize {
+        self.queue.refill(pool)
+    }
+
+    fn receive(&mut self, pool: &mut FramePool<'a>, batch: &mut Batch) -> Arrived {
+        let umem = pool.umem();
+        let mut arrived = Arrived::default();
+        let index = self.index;
+        self.queue.receive(pool, batch.room(), |received| {
+            let (start, len) = (received.start, received.len);
+            umem.prefetch(&received.frame, usize::from(start));
+            // `receive` gives at most what there is room for.
+            if batch.push(received.frame, index, start, len).is_ok() {
+                arrived.packets += 1;
+                arrived.bytes += u64::from(len);
+            }
+        });
+        arrived
+    }
+
+    fn submit(&mut self, pool: &FramePool<'a>, frame: Frame, start: u16, len: u16) -> Result<(), Frame> {
+        self.queue.submit(pool, frame, start, len)
+    }
+
+    fn flush(&mut self) {
+        self.queue.flush();
+    }
+
+    fn release_received(&mut self, pool: &mut FramePool<'a>) {
+        self.queue.release_received(pool);
+    }
+
+    fn wake(&mut self) -> Result<(), WakeError> {
+        self.queue.wake()
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.queue.fd()
+    }
+}

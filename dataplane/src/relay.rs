@@ -1,0 +1,177 @@
+//! Into the tunnel and out of it: what the crate `tunnel` decides, applied to the packets of a batch.
+
+use crate::batch::{Batch, Column, List};
+use crate::classify::{Flow, Packets, Refused};
+use crate::pipeline::Pipeline;
+use crate::rewrite;
+use crate::scene::{Origin, Scene};
+use crate::tally::Run;
+use sixlane_tables::adjacency::kind;
+use sixlane_tables::{Adjacency, NextHopId};
+use sixlane_tunnel::mtu::{SIXINFOUR_OVERHEAD, too_big};
+use sixlane_tunnel::sixinfour::{Native, decap, encap_checks};
+use sixlane_tunnel::{Class4, IcmpError, Reason, Verdict};
+use sixlane_wire::ipv6::{Address, MTU_MIN};
+use sixlane_wire::{ethernet, ipv4};
+
+/// Judges an IPv4 packet as what the 6to4 tunnel delivers, and fills the columns of what it carries.
+/// `packet` lies at byte `packet_start` of its chunk.
+#[inline]
+pub(crate) fn leave_tunnel(
+    packet: &[u8],
+    packet_start: u16,
+    at: u8,
+    scene: &Scene<'_>,
+    packets: &mut Packets,
+) -> Result<(), Reason> {
+    let relay = scene.relay.ok_or(Reason::NotForUs)?;
+    let inner = decap(packet, relay, scene.view)?;
+    packets.flow.set(at, if inner.remark { Flow::Marked } else { Flow::Decapsulated });
+    packets.start.set(at, packet_start + inner.inner_offset as u16);
+    packets.header.set(
+        at,
+        Native {
+            len: inner.inner_len,
+            traffic_class: inner.traffic_class,
+            hop_limit: inner.hop_limit,
+            source: Address::default(),
+            destination: inner.destination,
+            embedded: Class4::NONE,
+        },
+    );
+    Ok(())
+}
+
+/// The packets of a batch that are to enter the tunnel.
+#[derive(Debug)]
+pub(crate) struct Entering {
+    /// Those that the IPv6 look-up sent here.
+    pub(crate) list: List,
+    /// Those that passed the checks, in the order of `far_ends` and `next_hops`.
+    passed: List,
+    far_ends: Column<u32>,
+    next_hops: Column<NextHopId>,
+}
+
+impl Entering {
+    pub(crate) const fn new() -> Self {
+        Self {
+            list: List::new(),
+            passed: List::new(),
+            far_ends: Column::new(0),
+            next_hops: Column::new(NextHopId::NONE),
+        }
+    }
+
+    /// Checks the packets (RFC 3964 §5.1) and looks up each outer destination by itself.
+    #[inline]
+    pub(crate) fn look_up(&mut self, scene: &Scene<'_>, packets: &Packets, refused: &mut Refused) {
+        self.passed.clear();
+        for &at in self.list.as_slice() {
+            match far_end(at, scene, packets) {
+                Ok(address) => {
+                    self.far_ends.set(self.passed.len() as u8, address);
+                    self.passed.push(at);
+                }
+                Err(reason) => refused.push(at, Verdict::Drop(reason)),
+            }
+        }
+        let count = self.passed.len();
+        scene.view.lookup4_batch(self.far_ends.first(count), self.next_hops.first_mut(count));
+    }
+
+    /// Those that passed: position, outer destination, and where that leads.
+    #[inline]
+    fn passed(&self) -> impl Iterator<Item = (u8, u32, NextHopId)> {
+        let count = self.passed.len();
+        let ways = self.far_ends.first(count).iter().zip(self.next_hops.first(count));
+        self.passed.as_slice().iter().zip(ways).map(|(&at, (&far_end, &next_hop))| (at, far_end, next_hop))
+    }
+}
+
+#[inline]
+fn far_end(at: u8, scene: &Scene<'_>, packets: &Packets) -> Result<u32, Reason> {
+    if packets.flow.get(at) != Flow::Native {
+        // A route for native addresses that leads into the tunnel the packet came from.
+        return Err(Reason::Sixto4To6to4ViaRelay);
+    }
+    encap_checks(packets.header.as_ref(at), scene.view)
+}
+
+impl Pipeline {
+    /// Encapsulates the packets that entered the tunnel, each by the route of its own outer destination.
+    #[inline]
+    pub(crate) fn encapsulate(&mut self, batch: &mut Batch, origin: Origin, scene: &Scene<'_>) {
+        let Some(relay) = scene.relay else { return };
+        self.entering.look_up(scene, &self.packets, &mut self.refused);
+        let hops = u8::from(origin == Origin::Wire);
+        let mut run = Run::new(scene.segment);
+        for (at, far_end, next_hop) in self.entering.passed() {
+            let header = self.packets.header.as_ref(at);
+            let adjacency = scene.view.adjacency(next_hop);
+            let Some(adjacency) = adjacency.filter(|adjacency| carries(adjacency, header)) else {
+                let verdict = far_end_refusal(adjacency, next_hop, header);
+                if let (Verdict::Drop(Reason::NeighQueue), Some(adjacency)) = (verdict, adjacency) {
+                    let destination = mapped(far_end);
+                    self.neighbours.want(adjacency, destination, scene, &mut self.tally);
+                }
+                self.refused.push(at, verdict);
+                continue;
+            };
+            run.count(next_hop);
+            let id = self.outer.ids.next(relay.address, far_end, ipv4::IPV6);
+            let outer =
+                self.outer.template.outer_header(far_end, header.len as u16, id, header.traffic_class);
+            let start = self.packets.start.get(at);
+            let hop_limit = header.hop_limit - hops;
+            let written = batch
+                .chunk_mut(at, scene.umem)
+                .and_then(|chunk| rewrite::to_tunnel(chunk, start, hop_limit, adjacency, &outer));
+            match written {
+                Some(first) => {
+                    let len = ethernet::HEADER_LEN + SIXINFOUR_OVERHEAD as usize + header.len;
+                    batch.dispatch(at, adjacency.port, first, len as u16);
+                }
+                None => self.refused.push(at, Verdict::Drop(Reason::MalformedFrame)),
+            }
+        }
+        run.end();
+    }
+}
+
+/// Whether the adjacency of the outer destination takes the packet with its outer header.
+#[inline]
+fn carries(adjacency: &Adjacency, header: &Native) -> bool {
+    adjacency.kind == kind::REWRITE && header.len + SIXINFOUR_OVERHEAD as usize <= adjacency.mtu as usize
+}
+
+/// What happens to a packet whose outer destination leads nowhere.
+#[cold]
+fn far_end_refusal(adjacency: Option<&Adjacency>, next_hop: NextHopId, header: &Native) -> Verdict {
+    let unreachable = Verdict::Reply(IcmpError::AddressUnreachable, Reason::OuterNoRoute);
+    let Some(adjacency) = adjacency else {
+        return if next_hop.is_some() { Verdict::Drop(Reason::TableCorrupt) } else { unreachable };
+    };
+    match adjacency.kind {
+        kind::NO_ROUTE | kind::UNREACHABLE | kind::PROHIBIT => unreachable,
+        kind::BLACKHOLE => Verdict::Drop(Reason::Blackhole),
+        kind::LOCAL => Verdict::Drop(Reason::V4LocalAddress),
+        kind::BROADCAST => Verdict::Drop(Reason::V4EmbeddedBogon),
+        kind::GLEAN | kind::UNRESOLVED => Verdict::Drop(Reason::NeighQueue),
+        kind::REWRITE => too_big_outside(adjacency.mtu, header),
+        _ => Verdict::Drop(Reason::TableCorrupt),
+    }
+}
+
+/// The packet fits the tunnel, but with its outer header not the link. Below 1280 bytes nobody can be
+/// told (ICMP-08) and the outer packet would have to be fragmented, which this relay does not do.
+#[cold]
+fn too_big_outside(link_mtu: u32, header: &Native) -> Verdict {
+    let mtu = link_mtu.saturating_sub(SIXINFOUR_OVERHEAD);
+    if header.len > MTU_MIN as usize { too_big(mtu) } else { Verdict::Drop(Reason::TooBig) }
+}
+
+/// An IPv4 address in IPv6 form (RFC 4291 §2.5.5.2).
+fn mapped(address: u32) -> [u8; 16] {
+    (0xffff_0000_0000 | u128::from(address)).to_be_bytes()
+}

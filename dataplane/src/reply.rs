@@ -1,0 +1,176 @@
+//! ICMPv6 errors about refused packets (RFC 4443 §2.4): made in frames of our own, which then pass the
+//! same stages as every packet.
+//!
+//! Before one is made: the packet must not be spoofed as far as we can tell (ICMP-10), must be one that
+//! may be answered (ICMP-02), and there must be a token. Packet Too Big has its own bucket, so that no
+//! other error can starve path MTU discovery (ICMP-12).
+
+use crate::batch::Batch;
+use crate::classify::Flow;
+use crate::pipeline::{Pipeline, worker_count};
+use crate::scene::Scene;
+use sixlane_tables::Settings;
+use sixlane_tunnel::bucket::TokenBucket;
+use sixlane_tunnel::embed::is_sixtofour;
+use sixlane_tunnel::guard::is_answerable;
+use sixlane_tunnel::icmp::{build_error, error_allowed};
+use sixlane_tunnel::sixinfour::encap_checks;
+use sixlane_tunnel::{IcmpError, Reason, Verdict};
+use sixlane_wire::ethernet;
+use sixlane_xsk::FramePool;
+use zerocopy::IntoBytes;
+
+/// Where the Ethernet frame of an error begins in its chunk: where the kernel puts received ones, so
+/// that the headroom is the same.
+const FRAME_START: u16 = 256;
+/// Where its IPv6 header begins.
+const PACKET_START: usize = FRAME_START as usize + ethernet::HEADER_LEN;
+
+/// Rates of the settings: errors per second and at once, Packets Too Big per second and at once.
+type Rates = [u32; 4];
+
+/// The worker's share of the budgets for errors.
+#[derive(Debug)]
+pub(crate) struct Budgets {
+    rates: Rates,
+    errors: TokenBucket,
+    too_big: TokenBucket,
+}
+
+impl Budgets {
+    /// The share of `worker` under `settings`.
+    pub(crate) fn new(settings: &Settings, worker: u16) -> Self {
+        let rates = shares(settings, worker);
+        let [errors, errors_burst, too_big, too_big_burst] = rates;
+        Self {
+            rates,
+            errors: TokenBucket::new(errors, errors_burst),
+            too_big: TokenBucket::new(too_big, too_big_burst),
+        }
+    }
+
+    /// Takes over other rates; the same rates leave the buckets as full as they are.
+    pub(crate) fn renew(&mut self, settings: &Settings, worker: u16) {
+        if shares(settings, worker) != self.rates {
+            *self = Self::new(settings, worker);
+        }
+    }
+
+    fn take(&mut self, error: IcmpError, now: u64) -> bool {
+        match error {
+            IcmpError::PacketTooBig { .. } => self.too_big.take(now),
+            _ => self.errors.take(now),
+        }
+    }
+}
+
+/// The total divided by the workers; the first ones get the remainder, so that the sum is the total.
+fn shares(settings: &Settings, worker: u16) -> Rates {
+    let workers = u32::from(worker_count(settings));
+    let share = |total: u32| total / workers + u32::from(u32::from(worker) < total % workers);
+    [
+        share(settings.errors_per_second),
+        share(settings.errors_burst),
+        share(settings.ptb_per_second),
+        share(settings.ptb_burst),
+    ]
+}
+
+/// Errors on their way, by how they find it.
+#[derive(Debug, Default)]
+pub(crate) struct Replies {
+    /// By the routes, through all stages.
+    pub(crate) routed: Batch,
+    /// Straight back to a link-local source, which has no route: by the port and to the neighbour that
+    /// the packet came from.
+    pub(crate) linkward: Batch,
+}
+
+impl Pipeline {
+    /// Makes the errors about the refused packets of `batch`. To be called before the frames are given
+    /// back: an error quotes the packet as it was received.
+    #[inline]
+    pub(crate) fn reply(
+        &mut self,
+        batch: &Batch,
+        replies: &mut Replies,
+        pool: &mut FramePool<'_>,
+        scene: &Scene<'_>,
+    ) {
+        for k in 0..self.refused.list.len() {
+            let at = self.refused.list.as_slice().get(k).copied().unwrap_or_default();
+            if let Verdict::Reply(error, _) = self.refused.verdicts.get(at) {
+                self.answer(batch, at, error, scene, (&mut *replies, &mut *pool));
+            }
+        }
+    }
+
+    #[cold]
+    fn answer(
+        &mut self,
+        batch: &Batch,
+        at: u8,
+        error: IcmpError,
+        scene: &Scene<'_>,
+        (replies, pool): (&mut Replies, &mut FramePool<'_>),
+    ) {
+        let Some((link, invoking)) = self.invoking(batch, at, scene) else {
+            return self.tally.icmp_suppressed();
+        };
+        if !self.budgets.take(error, scene.now) {
+            return self.tally.icmp_rate_limited();
+        }
+        self.tally.generated();
+        let Some(mut frame) = pool.alloc() else {
+            return self.tally.dropped(Reason::NoFrame);
+        };
+        let (head, rest) = scene.umem.bytes_mut(&mut frame).split_at_mut(PACKET_START);
+        let len = (ethernet::HEADER_LEN + build_error(rest, error, scene.router, invoking)) as u16;
+        if let Some(header) = head.last_chunk_mut::<{ ethernet::HEADER_LEN }>() {
+            header.copy_from_slice(reversed(link).as_bytes());
+        }
+        let linkward = self.packets.header.as_ref(at).source.is_link_local();
+        let to = if linkward { &mut replies.linkward } else { &mut replies.routed };
+        let place = to.len() as u8;
+        match to.push(frame, batch.port(at), FRAME_START, len) {
+            Ok(()) => to.dispatch(place, batch.port(at), FRAME_START, len),
+            Err(frame) => {
+                self.tally.dropped(Reason::NoFrame);
+                pool.release(frame);
+            }
+        }
+    }
+
+    /// The packet to quote and its link header; `None` when it is not to be answered.
+    fn invoking<'b>(
+        &self,
+        batch: &'b Batch,
+        at: u8,
+        scene: &'b Scene<'_>,
+    ) -> Option<(&'b ethernet::Header, &'b [u8])> {
+        let chunk = batch.chunk(at, scene.umem)?;
+        let (frame_start, frame_len) = batch.extent(at);
+        let frame = chunk.get(usize::from(frame_start)..)?.get(..usize::from(frame_len))?;
+        let (link, _) = ethernet::parse(frame).ok()?;
+        let start = usize::from(self.packets.start.get(at));
+        let invoking = chunk.get(start..start + self.packets.header.as_ref(at).len)?;
+        let permitted = !link.is_group() && self.trusted(at, scene) && error_allowed(invoking);
+        permitted.then_some((link, invoking))
+    }
+
+    /// Whether the packet would have passed all checks against spoofing. What left the tunnel has passed
+    /// them; what came by a port must have a source that its way can be believed to have.
+    fn trusted(&self, at: u8, scene: &Scene<'_>) -> bool {
+        let header = self.packets.header.as_ref(at);
+        if self.packets.flow.get(at) != Flow::Native {
+            return true;
+        }
+        is_answerable(header.source)
+            && (!is_sixtofour(header.destination) || encap_checks(header, scene.view).is_ok())
+    }
+}
+
+/// The link header of an answer. Where the answer is routed, forwarding writes another over it.
+fn reversed(link: &ethernet::Header) -> ethernet::Header {
+    ethernet::Header { destination: link.source, source: link.destination, ethertype: ethernet::IPV6.into() }
+}

@@ -1,0 +1,168 @@
+//! What a batch did, added up in the worker's own memory and written to the shared counters once.
+//!
+//! The identity of the design holds by construction: a packet enters by exactly one of the verbs
+//! `received` and `generated`, and leaves by exactly one of `transmitted` and `dropped`.
+
+use crate::port::Arrived;
+use sixlane_tables::settings::PORTS;
+use sixlane_tables::{Counters, NextHopId, PortCounters, WorkerSegment};
+use sixlane_tunnel::Reason;
+
+/// Packets and bytes of a port in one direction.
+#[derive(Debug, Clone, Copy, Default)]
+struct Traffic {
+    packets: u64,
+    bytes: u64,
+}
+
+/// Sums of one batch.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    rx: [Traffic; PORTS],
+    tx: [Traffic; PORTS],
+    /// One bit per port that has something in `rx` or `tx`.
+    ports: u64,
+    generated: u64,
+    dropped: [u32; Reason::COUNT],
+    dropped_any: bool,
+    icmp_suppressed: u64,
+    icmp_rate_limited: u64,
+    neighbour_requests: u64,
+    punt_limit: u64,
+}
+
+impl Tally {
+    pub(crate) fn new() -> Self {
+        Self {
+            rx: [Traffic::default(); PORTS],
+            tx: [Traffic::default(); PORTS],
+            ports: 0,
+            generated: 0,
+            dropped: [0; Reason::COUNT],
+            dropped_any: false,
+            icmp_suppressed: 0,
+            icmp_rate_limited: 0,
+            neighbour_requests: 0,
+            punt_limit: 0,
+        }
+    }
+
+    /// Packets taken from a port at once.
+    #[inline]
+    pub(crate) fn received(&mut self, port: u8, arrived: Arrived) {
+        let traffic = &mut self.rx[usize::from(port) % PORTS];
+        traffic.packets += arrived.packets;
+        traffic.bytes += arrived.bytes;
+        self.ports |= 1 << (port % PORTS as u8);
+    }
+
+    /// A packet put into a port's ring.
+    #[inline]
+    pub(crate) fn transmitted(&mut self, port: u8, bytes: u16) {
+        let traffic = &mut self.tx[usize::from(port) % PORTS];
+        traffic.packets += 1;
+        traffic.bytes += u64::from(bytes);
+        self.ports |= 1 << (port % PORTS as u8);
+    }
+
+    /// A packet made here.
+    pub(crate) fn generated(&mut self) {
+        self.generated += 1;
+    }
+
+    /// A packet dropped.
+    #[inline]
+    pub(crate) fn dropped(&mut self, reason: Reason) {
+        if let Some(count) = self.dropped.get_mut(reason.index()) {
+            *count += 1;
+        }
+        self.dropped_any = true;
+    }
+
+    /// An ICMPv6 error not sent, because the packet was not trusted or is not to be answered.
+    pub(crate) fn icmp_suppressed(&mut self) {
+        self.icmp_suppressed += 1;
+    }
+
+    /// An ICMPv6 error not sent, because the budget was spent.
+    pub(crate) fn icmp_rate_limited(&mut self) {
+        self.icmp_rate_limited += 1;
+    }
+
+    /// A request for a neighbour that control will read.
+    pub(crate) fn neighbour_requested(&mut self) {
+        self.neighbour_requests += 1;
+    }
+
+    /// A request for a neighbour that was not made: budget spent or ring full.
+    pub(crate) fn punt_limited(&mut self) {
+        self.punt_limit += 1;
+    }
+
+    /// Adds everything to the shared counters and starts anew.
+    #[inline]
+    pub(crate) fn flush(&mut self, counters: &Counters, ports: &[PortCounters]) {
+        let (mut received, mut transmitted) = (0, 0);
+        while self.ports != 0 {
+            let port = self.ports.trailing_zeros() as usize % PORTS;
+            self.ports &= self.ports - 1;
+            let rx = std::mem::take(&mut self.rx[port]);
+            let tx = std::mem::take(&mut self.tx[port]);
+            received += rx.packets;
+            transmitted += tx.packets;
+            if let Some(shared) = ports.get(port) {
+                shared.rx_packets.add(rx.packets);
+                shared.rx_bytes.add(rx.bytes);
+                shared.tx_packets.add(tx.packets);
+                shared.tx_bytes.add(tx.bytes);
+            }
+        }
+        counters.received.add(received);
+        counters.transmitted.add(transmitted);
+        if self.dropped_any {
+            self.flush_exceptions(counters);
+        }
+    }
+
+    #[cold]
+    fn flush_exceptions(&mut self, counters: &Counters) {
+        for (shared, count) in counters.dropped.iter().zip(&mut self.dropped) {
+            shared.add(u64::from(std::mem::take(count)));
+        }
+        counters.generated.add(std::mem::take(&mut self.generated));
+        counters.icmp_suppressed.add(std::mem::take(&mut self.icmp_suppressed));
+        counters.icmp_rate_limited.add(std::mem::take(&mut self.icmp_rate_limited));
+        counters.neighbour_requests.add(std::mem::take(&mut self.neighbour_requests));
+        counters.punt_limit.add(std::mem::take(&mut self.punt_limit));
+        self.dropped_any = false;
+    }
+}
+
+/// Packets of one next hop in a row, added to its shared counter when another follows.
+pub(crate) struct Run<'a> {
+    segment: &'a WorkerSegment,
+    next_hop: NextHopId,
+    packets: u64,
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn new(segment: &'a WorkerSegment) -> Self {
+        Self { segment, next_hop: NextHopId::NONE, packets: 0 }
+    }
+
+    #[inline]
+    pub(crate) fn count(&mut self, next_hop: NextHopId) {
+        if next_hop != self.next_hop {
+            self.end();
+            self.next_hop = next_hop;
+        }
+        self.packets += 1;
+    }
+
+    #[inline]
+    pub(crate) fn end(&mut self) {
+        if let Some(counter) = self.segment.adjacency(self.next_hop) {
+            counter.add(std::mem::take(&mut self.packets));
+        }
+    }
+}

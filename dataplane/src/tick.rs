@@ -1,0 +1,104 @@
+//! The end of a turn: counters, quiescence, heartbeat; and how a worker rests and changes tables.
+
+use crate::port::Port;
+use crate::run::Idle;
+use crate::worker::Worker;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::time::{ClockId, Timespec, clock_gettime};
+use sixlane_tables::Tables;
+use sixlane_tables::settings::PORTS;
+use sixlane_xsk::FramePool;
+use std::sync::Arc;
+
+/// Empty turns before a worker that may sleep does.
+const PATIENCE: u32 = 1_000;
+
+/// The longest sleep: the heartbeat must not look late (control alarms at 100 ms).
+const REST: Timespec = Timespec { tv_sec: 0, tv_nsec: 40_000_000 };
+
+/// Whether the worker should rest.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    idle: Idle,
+    empty: u32,
+}
+
+impl Pace {
+    pub(crate) fn new(idle: Idle) -> Self {
+        Self { idle, empty: 0 }
+    }
+
+    /// Whether to sleep after a turn that received `count` packets.
+    #[inline]
+    pub(crate) fn tired(&mut self, count: usize) -> bool {
+        self.empty = if count == 0 { self.empty.saturating_add(1) } else { 0 };
+        self.idle == Idle::Sleep && self.empty >= PATIENCE
+    }
+}
+
+/// CLOCK_MONOTONIC in nanoseconds.
+#[inline]
+pub(crate) fn clock() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
+}
+
+impl<'a, P: Port<'a>> Worker<'a, P> {
+    /// Ends a turn: no reference into the tables is held any more.
+    #[inline]
+    pub(crate) fn tick(&mut self, now: u64) {
+        let counters = self.segment.counters();
+        self.pipeline.tally.flush(counters, self.segment.ports());
+        counters.punt_lost.add(self.pipeline.neighbours.take_lost());
+        self.segment.epoch().quiesce(self.tables.token());
+        self.segment.epoch().beat(now);
+    }
+
+    /// Goes over to another set of tables, between two turns. Gives the old set back.
+    #[must_use]
+    pub fn adopt(&mut self, tables: Arc<Tables>) -> Arc<Tables> {
+        let worker = self.segment.layout().worker;
+        self.pipeline.neighbours.leave(self.tables.partner(worker));
+        self.pipeline.forget_generation();
+        self.segment.epoch().go_online(tables.token());
+        std::mem::replace(&mut self.tables, tables)
+    }
+
+    /// Sleeps until a packet arrives, at most 40 ms, offline for quiescence.
+    pub fn sleep(&mut self) {
+        self.segment.epoch().go_offline();
+        let mut sockets = self.ports.iter().filter_map(P::fd);
+        if let Some(first) = sockets.next() {
+            // A fixed array, because a worker does not allocate: unused places repeat the first socket.
+            let mut watched: [PollFd<'_>; PORTS] = std::array::from_fn(|_| {
+                PollFd::from_borrowed_fd(sockets.next().unwrap_or(first), PollFlags::IN)
+            });
+            // The first socket fills what is left over; with more than 64 sockets it is still in.
+            watched[PORTS - 1] = PollFd::from_borrowed_fd(first, PollFlags::IN);
+            // Interrupted, timed out or ready: the next turn looks for itself.
+            let _ = poll(&mut watched, Some(&REST));
+        }
+        self.segment.epoch().go_online(self.tables.token());
+    }
+
+    /// Ends the worker: it looks at the tables no more. Its frames stay where they are.
+    pub fn retire(self) {
+        self.segment.epoch().go_offline();
+    }
+
+    /// The ports.
+    pub fn ports_mut(&mut self) -> &mut [P] {
+        &mut self.ports
+    }
+
+    /// The frames.
+    #[must_use]
+    pub fn pool(&self) -> &FramePool<'a> {
+        &self.pool
+    }
+
+    /// Ports and frames, for a port that is closed.
+    pub fn parts_mut(&mut self) -> (&mut [P], &mut FramePool<'a>) {
+        (&mut self.ports, &mut self.pool)
+    }
+}

@@ -1,0 +1,148 @@
+//! One core's work, on one page.
+//!
+//! A turn is six verbs: **reclaim** what was sent, **refill** what can be received into, **receive** a
+//! batch, **relay** it, **transmit** what is left of it, **tick**. No verb allocates, locks, logs, or
+//! reads a clock; the only system calls are the wake-ups of `transmit`, once a port and batch.
+
+use crate::batch::Batch;
+use crate::pipeline::Pipeline;
+use crate::port::Port;
+use crate::reply::Replies;
+use crate::scene::{Origin, Scene};
+use sixlane_tables::settings::PORTS;
+use sixlane_tables::{Corrupt, Settings, Tables, WorkerSegment};
+use sixlane_tunnel::Reason;
+use sixlane_xsk::FramePool;
+use std::sync::Arc;
+
+/// No port of the worker.
+const ABSENT: u8 = u8::MAX;
+
+/// The poll loop of one core over its ports.
+pub struct Worker<'a, P> {
+    pub(crate) ports: Vec<P>,
+    /// The place in `ports` of the first queue of each port.
+    egress: [u8; PORTS],
+    /// Where the next batch begins to be gathered, so that no port is always last.
+    first: usize,
+    pub(crate) pool: FramePool<'a>,
+    pub(crate) segment: &'a WorkerSegment,
+    pub(crate) tables: Arc<Tables>,
+    received: Batch,
+    replies: Replies,
+    pub(crate) pipeline: Box<Pipeline>,
+}
+
+impl<'a, P: Port<'a>> Worker<'a, P> {
+    /// The owner of `segment`, at `now` (CLOCK_MONOTONIC in nanoseconds). It is online from here on.
+    #[must_use]
+    pub fn new(
+        ports: Vec<P>,
+        pool: FramePool<'a>,
+        segment: &'a WorkerSegment,
+        tables: Arc<Tables>,
+        now: u64,
+    ) -> Self {
+        segment.epoch().go_online(tables.token());
+        let settings = tables.enter().map_or_else(|Corrupt| Settings::default(), |view| *view.settings());
+        let mut egress = [ABSENT; PORTS];
+        for (place, port) in ports.iter().enumerate().rev() {
+            egress[usize::from(port.index()) % PORTS] = place as u8;
+        }
+        Self {
+            ports,
+            egress,
+            first: 0,
+            pool,
+            segment,
+            tables,
+            received: Batch::new(),
+            replies: Replies::default(),
+            pipeline: Box::new(Pipeline::new(segment, &settings, now)),
+        }
+    }
+
+    /// One turn at `now` (CLOCK_MONOTONIC in nanoseconds). Gives how many packets were received.
+    pub fn turn(&mut self, now: u64) -> usize {
+        self.reclaim();
+        self.refill();
+        let count = self.receive();
+        if count != 0 {
+            self.relay(now);
+        }
+        self.transmit();
+        self.tick(now);
+        count
+    }
+
+    fn reclaim(&mut self) {
+        for port in &mut self.ports {
+            port.reclaim(&mut self.pool);
+        }
+    }
+
+    fn refill(&mut self) {
+        for port in &mut self.ports {
+            port.refill(&mut self.pool);
+        }
+    }
+
+    fn receive(&mut self) -> usize {
+        let (before, after) = self.ports.split_at_mut(self.first);
+        for port in after.iter_mut().chain(before) {
+            let arrived = port.receive(&mut self.pool, &mut self.received);
+            self.pipeline.tally.received(port.index(), arrived);
+        }
+        self.first = if self.first + 1 < self.ports.len() { self.first + 1 } else { 0 };
+        self.received.len()
+    }
+
+    fn relay(&mut self, now: u64) {
+        let Self { tables, pool, pipeline, received, replies, segment, .. } = self;
+        let Ok(view) = tables.enter() else {
+            return pipeline.drop_all(received, pool, Reason::TableCorrupt);
+        };
+        let scene = Scene::new(tables, &view, pool.umem(), segment, now);
+        pipeline.follow(&scene);
+        pipeline.pass(received, Origin::Wire, &scene);
+        if pipeline.refused.list.len() != 0 {
+            pipeline.reply(received, replies, pool, &scene);
+            pipeline.drop_refused(received, pool);
+        }
+        if !replies.routed.is_empty() {
+            pipeline.pass(&mut replies.routed, Origin::Worker, &scene);
+            pipeline.drop_refused(&mut replies.routed, pool);
+        }
+    }
+
+    fn transmit(&mut self) {
+        let Self { ports, egress, pool, pipeline, .. } = self;
+        for batch in [&mut self.received, &mut self.replies.routed, &mut self.replies.linkward] {
+            for at in batch.positions() {
+                let Some(frame) = batch.take(at) else { continue };
+                let (start, len) = batch.extent(at);
+                let place = egress[usize::from(batch.egress(at)) % PORTS];
+                let (frame, reason) = match ports.get_mut(usize::from(place)) {
+                    Some(port) => match port.submit(pool, frame, start, len) {
+                        Ok(()) => {
+                            pipeline.tally.transmitted(port.index(), len);
+                            continue;
+                        }
+                        Err(frame) => (frame, Reason::TxFull),
+                    },
+                    None => (frame, Reason::PortDown),
+                };
+                pipeline.tally.dropped(reason);
+                pool.release(frame);
+            }
+            batch.clear();
+        }
+        // Everything is handed on before what was received is given up: a successor loses nothing.
+        ports.iter_mut().for_each(P::flush);
+        ports.iter_mut().for_each(|port| port.release_received(pool));
+        for port in ports {
+            // A port that cannot send now keeps what was queued; when its ring is full, `tx_full` tells.
+            let _ = port.wake();
+        }
+    }
+}
