@@ -13,8 +13,6 @@ pub(crate) enum Alarm {
     TablesFull,
     /// A worker shows no sign of life.
     WorkerStuck,
-    /// The program's sets could not be written.
-    SetsIncomplete,
     /// The kernel's neighbour table is full.
     NeighbourTableFull,
     /// The source of ICMPv6 errors is on no interface.
@@ -33,7 +31,6 @@ impl Alarm {
             Self::SitLoaded => "sit_loaded",
             Self::TablesFull => "tables_full",
             Self::WorkerStuck => "worker_stuck",
-            Self::SetsIncomplete => "sets_incomplete",
             Self::NeighbourTableFull => "neighbour_table_full",
             Self::RouterAddress => "router_address",
             Self::NetlinkBroken => "netlink_broken",

@@ -25,7 +25,9 @@ pub(crate) enum FenceError {
     Missing,
     #[error("nft cannot be started: {0}; check that control's user may execute it")]
     Spawn(io::Error),
-    #[error("nft refused the fence: {0}; the kernel needs nf_tables (CONFIG_NF_TABLES_INET) and the process CAP_NET_ADMIN")]
+    #[error(
+        "nft refused the fence: {0}; the kernel needs nf_tables (CONFIG_NF_TABLES_INET) and the process CAP_NET_ADMIN"
+    )]
     Refused(String),
 }
 

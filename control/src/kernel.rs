@@ -40,9 +40,7 @@ impl Kernel {
                 self.links.insert(link.ifindex, link);
             }
             Message::Address(address) => self.addresses.push(address),
-            Message::Route(route)
-                if tables.contains(&route.table) && route.protocol != RTPROT_SIXLANE =>
-            {
+            Message::Route(route) if tables.contains(&route.table) && route.protocol != RTPROT_SIXLANE => {
                 self.routes.push(route);
             }
             _ => {}

@@ -4,10 +4,10 @@
 //!
 //! One thread, one event loop ([`run()`]); everything that decides is a plain function or a machine
 //! that takes `now`, so that tests need neither kernel nor clock.
-#![allow(dead_code, unused_imports)]
 
 mod admin;
 mod alarms;
+mod clock;
 mod compile;
 pub mod config;
 mod fence;

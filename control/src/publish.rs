@@ -96,16 +96,35 @@ impl Publisher {
             note(&mut first, self.set_route(net.into(), target, desired, neighbours));
             self.collect_sometimes(readers);
         }
-        let stale4 = self.routes4.keys().filter(|net| !desired.routes4.contains_key(net)).map(|&net| net.into());
-        let stale6 = self.routes6.keys().filter(|net| !desired.routes6.contains_key(net)).map(|&net| net.into());
-        let stale: Vec<IpNet> =
-            stale4.chain(stale6).filter(|net| !self.hosts.contains_key(net)).collect();
+        let stale4 =
+            self.routes4.keys().filter(|net| !desired.routes4.contains_key(net)).map(|&net| net.into());
+        let stale6 =
+            self.routes6.keys().filter(|net| !desired.routes6.contains_key(net)).map(|&net| net.into());
+        let stale: Vec<IpNet> = stale4.chain(stale6).filter(|net| !self.hosts.contains_key(net)).collect();
         for net in stale {
             note(&mut first, self.remove_route(net));
             self.collect_sometimes(readers);
         }
         self.drop_unused();
         self.collect(readers);
+        first
+    }
+
+    /// Brings the tables to `desired` with every neighbour that is known: [`Publisher::apply`], then the
+    /// hosts' own routes. Nothing happens to what is there already.
+    ///
+    /// # Errors
+    /// [`TableError`], the first one: something is not in the tables that should be.
+    pub(crate) fn bring_to(
+        &mut self,
+        desired: &Desired,
+        neighbours: &Neighbours,
+        readers: Readers<'_>,
+    ) -> Result<(), TableError> {
+        let mut first = self.apply(desired, neighbours, readers);
+        for shown in neighbours.shown().filter(|shown| shown.mac.is_some()) {
+            note(&mut first, self.neighbour_up(shown.key, desired, neighbours));
+        }
         first
     }
 
@@ -156,6 +175,18 @@ impl Publisher {
             self.ensure(Target::Neighbour(key), desired, neighbours)?;
         }
         Ok(())
+    }
+
+    /// Where the routes lead, at most `limit` of them: IPv4 first, by address and length.
+    pub(crate) fn routes(&self, limit: usize) -> impl Iterator<Item = (IpNet, Target)> + '_ {
+        let v4 = self.routes4.iter().map(|(&net, &target)| (IpNet::V4(net), target));
+        let v6 = self.routes6.iter().map(|(&net, &target)| (IpNet::V6(net), target));
+        v4.chain(v6).take(limit)
+    }
+
+    /// What a target is in the tables now.
+    pub(crate) fn adjacency(&self, target: Target) -> Option<&Adjacency> {
+        self.adjacencies.get(&target).map(|held| &held.adjacency)
     }
 
     /// The next hop of a neighbour, if it has one.

@@ -99,13 +99,9 @@ fn tables_come_with_their_descriptors() {
         let mut bytes = [0; 4096];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let received = recvmsg(
-            &stream,
-            &mut [IoSliceMut::new(&mut bytes)],
-            &mut control,
-            RecvFlags::CMSG_CLOEXEC,
-        )
-        .unwrap();
+        let received =
+            recvmsg(&stream, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC)
+                .unwrap();
         let answer: Value = serde_json::from_slice(&bytes[..received.bytes]).unwrap();
         assert_eq!(answer["get"], "tables");
         let mut files: Vec<OwnedFd> = Vec::new();
@@ -125,7 +121,10 @@ fn tables_come_with_their_descriptors() {
 fn the_limit_of_routes_is_bounded() {
     let parse = |text: &str| Query::parse(text.as_bytes()).unwrap();
     assert_eq!(parse("{\"v\":1,\"get\":\"routes\",\"limit\":5}"), Query::Routes { limit: 5 });
-    assert_eq!(parse("{\"v\":1,\"get\":\"routes\",\"limit\":99999999}"), parse("{\"v\":1,\"get\":\"routes\"}"));
+    assert_eq!(
+        parse("{\"v\":1,\"get\":\"routes\",\"limit\":99999999}"),
+        parse("{\"v\":1,\"get\":\"routes\"}")
+    );
 }
 
 proptest! {

@@ -88,7 +88,8 @@ fn forwardable(net: &IpNet) -> bool {
 /// Where paths lead: the first one that leaves by a port of ours. What leaves elsewhere is the
 /// kernel's to forward; a packet that we hold has no route there.
 fn follow(net: IpNet, paths: &[Path], ports: &BTreeMap<u32, u8>, routed: &mut Routed) -> Target {
-    let ours = paths.iter().filter(|path| !path.foreign).find_map(|path| Some((path, *ports.get(&path.ifindex)?)));
+    let ours =
+        paths.iter().filter(|path| !path.foreign).find_map(|path| Some((path, *ports.get(&path.ifindex)?)));
     match ours {
         None => Target::Kind(kind::NO_ROUTE),
         Some((path, port)) => match path.gateway {

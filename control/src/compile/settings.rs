@@ -33,7 +33,10 @@ pub(super) fn settings(input: Input<'_>, alarms: &mut Vec<(Alarm, String)>) -> R
         let (Some(slot), Some(link)) =
             (settings.ports.get_mut(usize::from(port.index)), input.kernel.links.get(&port.ifindex))
         else {
-            return Err(format!("the keeper opened a port number {} that cannot be: report this", port.index));
+            return Err(format!(
+                "the keeper opened a port number {} that cannot be: report this",
+                port.index
+            ));
         };
         let all = config
             .ports

@@ -1,0 +1,396 @@
+//! Control's state, and what it does with each event. Nothing here waits.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+use sixlane_tables::TableError;
+use sixlane_tables::punt::NeighbourWanted;
+use sixlane_xsk::maps::Maps;
+
+use super::RunOptions;
+use super::start::tables_full;
+use crate::alarms::{Alarm, Alarms};
+use crate::clock::now_ns;
+use crate::compile::Desired;
+use crate::config::Checked;
+use crate::kernel;
+use crate::link::{FromKeeper, PlanFacts, ToKeeper};
+use crate::neighbours::{Change, Neighbours};
+use crate::netlink::message::Message;
+use crate::netlink::request::{Ask, Key};
+use crate::netlink::socket::{Events, Listener, Requests};
+use crate::publish::{Publisher, Readers};
+use crate::workers::Workers;
+
+const SECOND_NS: u64 = 1_000_000_000;
+/// Datagrams taken from the kernel before other events have their turn.
+const DATAGRAMS: usize = 64;
+/// Requests to the kernel in one turn: each is a system call of some microseconds.
+const REQUESTS: usize = 128;
+
+/// What control is made of.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) options: RunOptions,
+    pub(super) config: Checked,
+    pub(super) path: PathBuf,
+    pub(super) plan: PlanFacts,
+    pub(super) maps: Maps,
+    pub(super) desired: Desired,
+    pub(super) alarms: Alarms,
+    pub(super) neighbours: Neighbours,
+    pub(super) publisher: Publisher,
+    pub(super) workers: Workers,
+    pub(super) requests: Requests,
+    pub(super) messages: VecDeque<ToKeeper>,
+}
+
+/// How far the data plane is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It has not said yet that it runs.
+    Starting,
+    /// It runs, and its sockets are not fed yet.
+    Ready,
+    /// Packets flow.
+    Attached,
+    /// It is dead; the keeper starts another.
+    Down,
+}
+
+/// The state.
+#[derive(Debug)]
+pub(super) struct Control {
+    pub(super) parts: Parts,
+    pub(super) started_ns: u64,
+    pub(super) stage: Stage,
+    pub(super) deaths: u64,
+    /// Whether the program is attached: the keeper says so once.
+    attached: bool,
+    next_second_ns: u64,
+    /// The tables lack something that was refused.
+    unapplied: bool,
+    /// The incarnation for which a restart was asked because a worker was stuck.
+    restart_asked: u32,
+}
+
+impl Control {
+    pub(super) fn new(parts: Parts) -> Self {
+        let now = now_ns();
+        Self {
+            parts,
+            started_ns: now,
+            stage: Stage::Starting,
+            deaths: 0,
+            attached: false,
+            next_second_ns: now,
+            unapplied: false,
+            restart_asked: 0,
+        }
+    }
+
+    /// What the keeper must hear, in order.
+    pub(super) fn take_messages(&mut self) -> VecDeque<ToKeeper> {
+        std::mem::take(&mut self.parts.messages)
+    }
+
+    /// Raises an alarm.
+    pub(super) fn alarm(&mut self, alarm: Alarm, text: String) {
+        self.parts.alarms.raise(alarm, text);
+    }
+
+    /// Number of the group that may ask, if there is such a group.
+    pub(super) fn admin_group(&self) -> Option<u32> {
+        let groups = std::fs::read_to_string("/etc/group").ok()?;
+        group_number(&groups, &self.parts.config.admin.group)
+    }
+}
+
+/// What the keeper says.
+impl Control {
+    /// Takes a message (other than stop).
+    pub(super) fn told(&mut self, message: FromKeeper) {
+        match message {
+            FromKeeper::WorkerSegment { worker, incarnation, fd } => {
+                let Parts { workers, publisher, .. } = &mut self.parts;
+                let partner = |worker| publisher.writer().partner(worker);
+                if let Err(error) = workers.add(worker, incarnation, fd, partner) {
+                    tracing::warn!("the segment of worker {worker} is of no use: {error}; restart sixlane");
+                }
+            }
+            FromKeeper::DataplaneReady { .. } => {
+                self.stage = if self.attached { Stage::Attached } else { Stage::Ready };
+            }
+            FromKeeper::Attached => {
+                self.attached = true;
+                self.stage = Stage::Attached;
+            }
+            FromKeeper::DataplaneDown { incarnation } => self.dataplane_down(incarnation),
+            FromKeeper::TablesMapped { set, segment } => {
+                if set == self.parts.publisher.writer().generation() && self.parts.publisher.mapped(segment) {
+                    self.apply_again();
+                }
+            }
+            other => tracing::warn!("the keeper said {other:?}, which has no place here"),
+        }
+    }
+
+    fn dataplane_down(&mut self, incarnation: u32) {
+        // What it had asked for is still wanted.
+        self.take_punts();
+        self.parts.workers.down(incarnation);
+        self.stage = Stage::Down;
+        self.deaths += 1;
+        self.parts.alarms.clear(Alarm::WorkerStuck);
+        match self.parts.workers.dead().seal() {
+            Ok(fd) => self.parts.messages.push_back(ToKeeper::Totals { incarnation, fd }),
+            Err(error) => tracing::warn!("the counters of the dead cannot be kept: {error}"),
+        }
+    }
+}
+
+/// What the kernel says.
+impl Control {
+    /// Takes some of what the listening socket holds; `false`: it is empty.
+    pub(super) fn kernel_says(&mut self, listener: &mut Listener) -> bool {
+        let mut more = true;
+        for _ in 0..DATAGRAMS {
+            match listener.next() {
+                Ok(Events::Changes(changes)) => {
+                    for change in changes {
+                        self.kernel_changed(change);
+                    }
+                }
+                Ok(Events::Lost) => self.read_neighbours_again(),
+                Ok(Events::Empty) => {
+                    more = false;
+                    break;
+                }
+                Err(error) => {
+                    self.alarm(
+                        Alarm::NetlinkBroken,
+                        format!("the kernel's changes cannot be followed: {error}; restart sixlane"),
+                    );
+                    more = false;
+                    break;
+                }
+            }
+        }
+        self.settle();
+        more
+    }
+
+    fn kernel_changed(&mut self, change: Message) {
+        let now = now_ns();
+        match change {
+            Message::Neighbour(neighbour) if self.parts.desired.ports.contains_key(&neighbour.ifindex) => {
+                self.parts.neighbours.heard(now, &neighbour);
+            }
+            Message::NeighbourGone(neighbour) => {
+                let key = Key { ifindex: neighbour.ifindex, address: neighbour.address };
+                self.parts.neighbours.gone(key);
+            }
+            _ => {}
+        }
+    }
+
+    /// Events were lost: the kernel's table is the truth.
+    fn read_neighbours_again(&mut self) {
+        tracing::info!("the kernel sent changes faster than they were read; reading its neighbours again");
+        match kernel::read_neighbours(&mut self.parts.requests) {
+            Ok(mut known) => {
+                known.retain(|neighbour| self.parts.desired.ports.contains_key(&neighbour.ifindex));
+                self.parts.neighbours.heard_all(now_ns(), &known);
+                self.parts.alarms.clear(Alarm::NetlinkBroken);
+            }
+            Err(error) => self.alarm(Alarm::NetlinkBroken, error.to_string()),
+        }
+    }
+}
+
+/// What time says.
+impl Control {
+    /// Every few milliseconds.
+    pub(super) fn turn(&mut self) {
+        let now = now_ns();
+        self.take_punts();
+        self.watch_workers(now);
+        if now >= self.next_second_ns {
+            self.next_second_ns = now + SECOND_NS;
+            self.second(now);
+        }
+        self.settle();
+        self.collect();
+    }
+
+    fn second(&mut self, now: u64) {
+        let Parts { neighbours, publisher, workers, .. } = &mut self.parts;
+        neighbours.tick(now, |key| publisher.next_hop(key).map_or(0, |id| workers.packets(id)));
+        if self.unapplied {
+            self.apply_again();
+        }
+    }
+
+    fn take_punts(&mut self) {
+        let Parts { workers, publisher, neighbours, .. } = &mut self.parts;
+        let now = now_ns();
+        for (_, wanted) in workers.punted(|worker| publisher.writer().partner(worker)) {
+            // Refusals are counted by the machine.
+            let _ = neighbours.wanted(now, key(&wanted));
+        }
+    }
+
+    fn watch_workers(&mut self, now: u64) {
+        let Some((worker, incarnation, silence)) = self.parts.workers.stuck(now) else {
+            self.parts.alarms.clear(Alarm::WorkerStuck);
+            return;
+        };
+        let patience = self.parts.config.dataplane.stuck_seconds;
+        let remedy = if patience == 0 {
+            "restart the data plane by hand (dataplane.stuck_seconds is 0)".to_owned()
+        } else {
+            format!("the data plane is replaced after {patience} s")
+        };
+        let sentence =
+            format!("worker {worker} has not ended a turn for {} ms: {remedy}", silence / 1_000_000);
+        let overdue = patience != 0 && silence > u64::from(patience) * SECOND_NS;
+        if overdue && self.restart_asked < incarnation {
+            self.restart_asked = incarnation;
+            self.parts.messages.push_back(ToKeeper::RestartDataplane { reason: sentence.clone() });
+        }
+        self.alarm(Alarm::WorkerStuck, sentence);
+    }
+}
+
+/// What follows from it all.
+impl Control {
+    /// Brings the neighbours' changes into the tables and their requests to the kernel.
+    fn settle(&mut self) {
+        for change in self.parts.neighbours.take_changes() {
+            let Parts { publisher, desired, neighbours, .. } = &mut self.parts;
+            let done = match change {
+                Change::Up(key, _) => publisher.neighbour_up(key, desired, neighbours),
+                Change::Down(key) => publisher.neighbour_down(key, desired, neighbours),
+            };
+            if let Err(error) = done {
+                self.refused(&error);
+            }
+        }
+        self.ask_kernel();
+    }
+
+    /// Sends the neighbours' requests, a bounded number.
+    pub(super) fn ask_kernel(&mut self) {
+        for _ in 0..REQUESTS {
+            let Some((ask, key)) = self.parts.neighbours.next_request() else { return };
+            match self.parts.requests.neighbour(ask, key) {
+                Ok(()) => {
+                    if ask != Ask::Forget {
+                        self.parts.alarms.clear(Alarm::NeighbourTableFull);
+                    }
+                }
+                Err(error) if error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) => {
+                    self.parts.neighbours.kernel_full(now_ns(), key);
+                    self.alarm(
+                        Alarm::NeighbourTableFull,
+                        "the kernel's neighbour table is full: raise net.ipv4.neigh.default.gc_thresh3 and \
+                         net.ipv6.neigh.default.gc_thresh3"
+                            .to_owned(),
+                    );
+                }
+                // Forgetting what has gone already, or asking on an interface that is down.
+                Err(error) => self.request_failed(ask, key, &error),
+            }
+        }
+    }
+
+    fn request_failed(&self, ask: Ask, key: Key, error: &io::Error) {
+        if ask != Ask::Forget {
+            tracing::debug!("the kernel was asked for {} in vain: {error}", key.address);
+        }
+    }
+
+    /// The tables refused something: it is tried again every second, and with more memory.
+    fn refused(&mut self, error: &TableError) {
+        self.unapplied = true;
+        self.alarm(Alarm::TablesFull, tables_full(error));
+        if !matches!(error, TableError::ArenaFull) {
+            return;
+        }
+        self.collect();
+        let Ok(Some(index)) = self.parts.publisher.grow() else { return };
+        let writer = self.parts.publisher.writer();
+        let segment = usize::try_from(index).ok().and_then(|at| writer.segments().get(at));
+        match segment.map(sixlane_tables::Segment::share) {
+            Some(Ok(fd)) => {
+                let set = writer.generation();
+                self.parts.messages.push_back(ToKeeper::TablesSegment { set, index, fd });
+            }
+            Some(Err(error)) => tracing::warn!("a new segment of tables cannot be handed out: {error}"),
+            None => {}
+        }
+    }
+
+    /// Tries again what was refused.
+    fn apply_again(&mut self) {
+        let Parts { publisher, desired, neighbours, workers, .. } = &mut self.parts;
+        let epochs = workers.epochs();
+        let readers = epochs.as_deref().map_or(Readers::Unknown, Readers::Workers);
+        match publisher.bring_to(desired, neighbours, readers) {
+            Ok(()) => {
+                self.unapplied = false;
+                self.parts.alarms.clear(Alarm::TablesFull);
+            }
+            Err(error) => self.refused(&error),
+        }
+    }
+
+    fn collect(&mut self) {
+        let Parts { publisher, workers, .. } = &mut self.parts;
+        let epochs = workers.epochs();
+        publisher.collect(epochs.as_deref().map_or(Readers::Unknown, Readers::Workers));
+    }
+}
+
+/// The neighbour that a worker wants. IPv4 comes mapped into IPv6.
+fn key(wanted: &NeighbourWanted) -> Key {
+    let address = Ipv6Addr::from(wanted.next_hop);
+    let address = address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4);
+    Key { ifindex: wanted.ifindex, address }
+}
+
+/// Looks a group up in the text of `/etc/group`.
+fn group_number(groups: &str, name: &str) -> Option<u32> {
+    groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        if fields.next()? != name {
+            return None;
+        }
+        fields.nth(1)?.parse().ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_found_by_their_whole_name() {
+        let text = "root:x:0:\nsixlane-other:x:5:\nsixlane:x:998:alice\n";
+        assert_eq!(group_number(text, "sixlane"), Some(998));
+        assert_eq!(group_number(text, "six"), None);
+    }
+
+    #[test]
+    fn wanted_addresses_keep_their_family() {
+        let v4 = "9.254.253.7".parse::<std::net::Ipv4Addr>().unwrap();
+        let wanted = NeighbourWanted { port: 0, ifindex: 3, next_hop: v4.to_ipv6_mapped().octets() };
+        assert_eq!(key(&wanted), Key { ifindex: 3, address: v4.into() });
+        let v6: Ipv6Addr = "2001:600::1".parse().unwrap();
+        let wanted = NeighbourWanted { next_hop: v6.octets(), ..wanted };
+        assert_eq!(key(&wanted).address, IpAddr::V6(v6));
+    }
+}

@@ -1,0 +1,175 @@
+//! The process: its start, its event loop, its end.
+//!
+//! One thread. Everything that waits is a branch of one `select!` in [`event_loop`]; every branch ends
+//! in a call of [`Control`], which never waits.
+
+mod answer;
+mod control;
+mod keeper;
+mod start;
+mod wait;
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::admin;
+use crate::alarms::Alarm;
+use crate::fence;
+use crate::link::{FromKeeper, KeeperLink, ToKeeper};
+use crate::netlink::socket::Listener;
+use control::Control;
+use keeper::Keeper;
+
+/// How often the punt rings and the workers' signs of life are looked at.
+const TURN: Duration = Duration::from_millis(10);
+/// Questions of admin clients that may wait for the loop.
+const QUESTIONS: usize = admin::CLIENTS_MAX;
+
+/// How control is started.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// Directory of the admin socket: `<runtime_dir>/admin.sock`. It exists and control's user may
+    /// write in it.
+    pub runtime_dir: PathBuf,
+    /// Version of the product, shown by `show status`.
+    pub version: String,
+}
+
+/// Why control ended other than by an orderly stop.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The start was refused; the keeper has been told the same sentence.
+    #[error("{0}")]
+    Start(String),
+    /// The connection to the keeper broke before the start was complete.
+    #[error("the connection to the keeper failed: {0}; start sixlane with `sixlane run`")]
+    Keeper(io::Error),
+    /// The event loop could not be made.
+    #[error("cannot create the event loop: {0}; raise the limit of open files")]
+    Runtime(io::Error),
+}
+
+/// Runs control until the keeper says stop. Without a keeper (it has died) control goes on, and ends
+/// in order at SIGTERM.
+///
+/// # Errors
+/// [`RunError`]: each is one sentence with cause and remedy.
+pub fn run(link: Box<dyn KeeperLink>, options: RunOptions) -> Result<(), RunError> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
+    runtime.block_on(live(link, options))
+}
+
+async fn live(link: Box<dyn KeeperLink>, options: RunOptions) -> Result<(), RunError> {
+    let signals = Signals::new().map_err(RunError::Runtime)?;
+    let mut keeper = Keeper::new(link).map_err(RunError::Keeper)?;
+    let Some(facts) = keeper.facts().await.map_err(RunError::Keeper)? else { return Ok(()) };
+    let socket = options.runtime_dir.join("admin.sock");
+    let (mut control, listener) = match start::start(facts, options) {
+        Ok(started) => started,
+        Err(sentence) => {
+            // The keeper may have gone; then the exit code says enough.
+            let _ = keeper.send(ToKeeper::Failed(sentence.clone())).await;
+            return Err(RunError::Start(sentence));
+        }
+    };
+    for message in control.take_messages() {
+        keeper.send(message).await.map_err(RunError::Keeper)?;
+    }
+    let questions = open_admin(&socket, &mut control);
+    let netlink = wait::watch(listener).map_err(RunError::Runtime)?;
+    let done = event_loop(&mut control, &mut keeper, netlink, questions, signals).await;
+    let _ = std::fs::remove_file(&socket);
+    if let Err(error) = fence::remove() {
+        tracing::warn!("the fence still stands: {error}; remove it with `nft delete table inet sixlane`");
+    }
+    done
+}
+
+/// Signals that children must know how to take: the keeper decides over the stop, so that the fence
+/// goes last.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for TERM; INT and HUP are the keeper's to judge.
+    async fn terminate(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => {}
+                _ = self.hangup.recv() => {}
+            }
+        }
+    }
+}
+
+/// Opens the admin socket; without one control runs all the same, with an alarm.
+fn open_admin(path: &std::path::Path, control: &mut Control) -> mpsc::Receiver<admin::Asked> {
+    let (asks, questions) = mpsc::channel(QUESTIONS);
+    let group = control.admin_group();
+    match admin::listen(path, group) {
+        Ok(listener) => drop(tokio::spawn(admin::serve(listener, group, asks))),
+        Err(sentence) => control.alarm(Alarm::AdminSocket, sentence),
+    }
+    questions
+}
+
+async fn event_loop(
+    control: &mut Control,
+    keeper: &mut Keeper,
+    mut netlink: AsyncFd<Listener>,
+    mut questions: mpsc::Receiver<admin::Asked>,
+    mut signals: Signals,
+) -> Result<(), RunError> {
+    let mut turn = interval(TURN);
+    turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            message = keeper.receive() => match message {
+                Ok(FromKeeper::Stop) => return Ok(()),
+                Ok(message) => control.told(message),
+                Err(error) => tracing::warn!("the keeper has gone ({error}); forwarding goes on"),
+            },
+            ready = netlink.readable_mut() => {
+                let mut ready = ready.map_err(RunError::Runtime)?;
+                if !control.kernel_says(ready.get_inner_mut()) {
+                    ready.clear_ready();
+                }
+            }
+            Some((query, reply)) = questions.recv() => {
+                // A client that has gone does not want its answer.
+                let _ = reply.send(control.answer(query));
+            }
+            _ = turn.tick() => control.turn(),
+            () = signals.terminate() => {
+                if keeper.gone() {
+                    return Ok(());
+                }
+                tracing::info!("waiting for the keeper to stop the data plane first");
+            }
+        }
+        for message in control.take_messages() {
+            if let Err(error) = keeper.send(message).await {
+                tracing::warn!("the keeper does not listen: {error}");
+            }
+        }
+    }
+}

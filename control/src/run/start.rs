@@ -1,0 +1,175 @@
+//! The start: from the keeper's facts to tables that can be handed out.
+
+use std::collections::VecDeque;
+use std::io::Read;
+
+use sixlane_tables::segment::Pages;
+use sixlane_tables::{Limits, TableError, TableWriter};
+
+use super::RunOptions;
+use super::control::{Control, Parts};
+use super::keeper::Facts;
+use crate::alarms::{Alarm, Alarms};
+use crate::clock::now_ns;
+use crate::compile::{self, Desired, Input};
+use crate::config::{self, BYTES_MAX, Checked};
+use crate::figures::{Dead, read_from_start};
+use crate::kernel::{self, Kernel};
+use crate::link::ToKeeper;
+use crate::neighbours::Neighbours;
+use crate::netlink::socket::{Listener, Requests};
+use crate::netlink::uapi::GROUP_NEIGHBOUR;
+use crate::publish::{Publisher, Readers};
+use crate::workers::Workers;
+use crate::{fence, sets};
+
+/// Builds everything and queues what the keeper must hear. The listening socket is the event loop's to
+/// wait on.
+///
+/// # Errors
+/// One sentence with cause and remedy.
+pub(super) fn start(facts: Facts, options: RunOptions) -> Result<(Control, Listener), String> {
+    let config = read_config(&facts)?;
+    // Subscribe first, then dump: what changes in between comes as an event.
+    let listener = Listener::open(GROUP_NEIGHBOUR).map_err(|error| error.to_string())?;
+    let mut requests = Requests::open().map_err(|error| error.to_string())?;
+    let tables = kernel::table_numbers(&config.router.tables)?;
+    let kernel = Kernel::read(&mut requests, &tables).map_err(|error| error.to_string())?;
+    let hash_key = hash_key()?;
+    let desired = compile::compile(Input {
+        config: &config,
+        plan: &facts.plan,
+        kernel: &kernel,
+        tables: &tables,
+        hash_key,
+    })?;
+    let mut alarms = Alarms::default();
+    for (alarm, text) in &desired.alarms {
+        alarms.raise(*alarm, text.clone());
+    }
+    let now = now_ns();
+    let neighbours = first_neighbours(now, &config, &desired, &mut requests)?;
+    let publisher = first_tables(&config, &desired, &neighbours, &mut alarms)?;
+    raise_fence(&desired, &mut alarms);
+    sets::fill(&facts.maps, &desired).map_err(|error| error.to_string())?;
+    let workers = Workers::new(facts.plan.workers, now, earlier_totals(facts.totals));
+    let mut messages = VecDeque::from([ToKeeper::Fenced]);
+    let set = publisher.writer().generation();
+    for (index, segment) in (0..).zip(publisher.writer().segments()) {
+        let fd = segment.share().map_err(|error| format!("cannot hand the tables out: {error}"))?;
+        messages.push_back(ToKeeper::TablesSegment { set, index, fd });
+    }
+    messages.push_back(ToKeeper::Ready);
+    let mut control = Control::new(Parts {
+        options,
+        config,
+        path: facts.path,
+        plan: facts.plan,
+        maps: facts.maps,
+        desired,
+        alarms,
+        neighbours,
+        publisher,
+        workers,
+        requests,
+        messages,
+    });
+    for message in facts.rest {
+        control.told(message);
+    }
+    control.ask_kernel();
+    Ok((control, listener))
+}
+
+fn read_config(facts: &Facts) -> Result<Checked, String> {
+    let name = facts.path.display().to_string();
+    let again = |error: std::io::Error| format!("the keeper's copy of {name} cannot be read: {error}");
+    let copy = facts.text.try_clone().map_err(again)?;
+    let mut text = String::new();
+    read_from_start(copy, BYTES_MAX, &mut text).map_err(again)?;
+    let config = config::parse(&name, &text).map_err(|report| report.to_string())?;
+    config::refuse_unbuilt(&config).map_err(|unbuilt| unbuilt.to_string())?;
+    Ok(config)
+}
+
+/// Secrets of this start, from the kernel.
+fn hash_key() -> Result<[u64; 2], String> {
+    let mut bytes = [[0; 8]; 2];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(bytes.as_flattened_mut()))
+        .map_err(|error| format!("cannot read /dev/urandom: {error}; the process needs a usual /dev"))?;
+    Ok(bytes.map(u64::from_ne_bytes))
+}
+
+fn first_neighbours(
+    now: u64,
+    config: &Checked,
+    desired: &Desired,
+    requests: &mut Requests,
+) -> Result<Neighbours, String> {
+    let hosts_max = usize::try_from(config.limits.adjacencies / 2).unwrap_or(usize::MAX);
+    let mut neighbours = Neighbours::new(kernel::neighbour_table_size(), hosts_max);
+    neighbours.set_topology(now, &desired.gateways, &desired.on_link);
+    let mut known = kernel::read_neighbours(requests).map_err(|error| error.to_string())?;
+    known.retain(|neighbour| desired.ports.contains_key(&neighbour.ifindex));
+    neighbours.heard_all(now, &known);
+    Ok(neighbours)
+}
+
+/// The first tables. Nobody reads them yet, so they may grow at once.
+fn first_tables(
+    config: &Checked,
+    desired: &Desired,
+    neighbours: &Neighbours,
+    alarms: &mut Alarms,
+) -> Result<Publisher, String> {
+    let size = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
+    let limits = Limits {
+        routes4: size(config.limits.routes4),
+        routes6: size(config.limits.routes6),
+        adjacencies: config.limits.adjacencies,
+        pages: Pages::Plain,
+        ..Limits::default()
+    };
+    let writer = TableWriter::create(&limits, &desired.settings)
+        .map_err(|error| format!("cannot make the tables: {error}; give the machine more memory"))?;
+    let mut publisher = Publisher::new(writer);
+    loop {
+        match publisher.bring_to(desired, neighbours, Readers::Nobody) {
+            Ok(()) => return Ok(publisher),
+            Err(TableError::ArenaFull) => match publisher.grow() {
+                Ok(Some(index)) => drop(publisher.mapped(index)),
+                Ok(None) => {}
+                Err(error) => {
+                    return Err(format!(
+                        "the routes do not fit into the tables: {error}; lower the number of routes"
+                    ));
+                }
+            },
+            Err(error) => {
+                alarms.raise(Alarm::TablesFull, tables_full(&error));
+                return Ok(publisher);
+            }
+        }
+    }
+}
+
+/// The sentence of the alarm `tables_full`.
+pub(super) fn tables_full(error: &TableError) -> String {
+    format!("not all routes and neighbours are in the tables: {error}; raise [limits] and restart")
+}
+
+fn raise_fence(desired: &Desired, alarms: &mut Alarms) {
+    if let Err(error) = fence::install(&desired.sets.relay4) {
+        alarms.raise(Alarm::FenceMissing, error.to_string());
+    }
+}
+
+/// What an earlier control counted. A sum that cannot be read is lost, and said to be.
+fn earlier_totals(fd: Option<std::os::fd::OwnedFd>) -> Dead {
+    let Some(fd) = fd else { return Dead::default() };
+    Dead::open(fd).unwrap_or_else(|error| {
+        tracing::warn!("the counters of earlier workers are lost: {error}");
+        Dead::default()
+    })
+}
