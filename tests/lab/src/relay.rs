@@ -89,7 +89,7 @@ impl Relay {
                 return Some(Err(status));
             }
             let status = self.ask("status").ok()?;
-            (status["state"] == "ready").then_some(Ok(()))
+            forwards(&status).then_some(Ok(()))
         });
         match ready {
             Ok(Ok(())) => Ok(()),
@@ -207,7 +207,7 @@ impl Relay {
         eventually("a restart", Deadline::seconds(10), || {
             let now = self.part(part)?;
             let status = self.ask("status").ok()?;
-            (now.pid() != before && status["state"] == "ready").then_some(())
+            (now.pid() != before && forwards(&status)).then_some(())
         })
         .map_err(|_| self.failed(format!("did not restart {} in 10 seconds", part.word())))
     }
@@ -239,6 +239,11 @@ impl Drop for Relay {
             let _ = self.kill_all();
         }
     }
+}
+
+/// Whether an answer to `status` says that packets are taken and forwarded.
+fn forwards(status: &serde_json::Value) -> bool {
+    status["dataplane"] == "forwarding"
 }
 
 fn is_part(pid: i32, part: Part) -> bool {
