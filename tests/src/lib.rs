@@ -2,7 +2,7 @@
 
 #![allow(clippy::panic, reason = "the helpers of a test may fail it")]
 
-use sixlane_lab::{FarEnd, LabError, Relay, World};
+use sixlane_lab::{Deadline, FarEnd, LabError, Relay, World, eventually};
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -38,6 +38,56 @@ impl Running {
         let relay = world.relay_with(change)?;
         Ok(Self { relay, world, _turn: turn })
     }
+}
+
+impl Running {
+    /// `show counters --json`.
+    ///
+    /// # Panics
+    /// The relay does not answer.
+    pub fn counters(&self) -> serde_json::Value {
+        match self.relay.show_json(&["show", "counters"]) {
+            Ok(counters) => counters,
+            Err(error) => panic!("{error}; {}", self.relay.log()),
+        }
+    }
+
+    /// The identity of design §4: every packet ended in exactly one verdict. Traffic must be off;
+    /// the last packets may still be on their way through.
+    ///
+    /// # Panics
+    /// It does not hold.
+    pub fn assert_identity(&self) {
+        let holds = eventually("the identity", Deadline::seconds(2), || {
+            let total = &self.counters()["total"];
+            let sum = |names: &[&str]| names.iter().map(|name| figure(total, name)).sum::<u64>();
+            let came = sum(&["received", "injected", "generated"]);
+            let went = sum(&["transmitted", "local", "punted", "dropped", "consumed", "held"]);
+            (came == went && came > 0).then_some(())
+        });
+        assert!(holds.is_ok(), "the identity is broken: {:#}", self.counters());
+    }
+
+    /// The census: with traffic off every frame is free or the kernel's, none is lost in a batch.
+    ///
+    /// # Panics
+    /// Frames are missing.
+    pub fn assert_census(&self) {
+        let complete = eventually("the census", Deadline::seconds(2), || {
+            let counters = self.counters();
+            let workers = counters["workers"].as_array()?;
+            let whole = |worker: &serde_json::Value| {
+                let frames = &worker["frames"];
+                figure(frames, "free") + figure(frames, "fill") == figure(frames, "total")
+            };
+            (!workers.is_empty() && workers.iter().all(whole)).then_some(())
+        });
+        assert!(complete.is_ok(), "frames are lost: {:#}", self.counters());
+    }
+}
+
+fn figure(object: &serde_json::Value, name: &str) -> u64 {
+    object[name].as_u64().unwrap_or_else(|| panic!("no figure `{name}` in {object:#}"))
 }
 
 /// Says that a test was skipped. The runner compares the names with `tests/skips-allowed.txt`;
@@ -77,31 +127,4 @@ pub fn note_long_run(line: &str) -> std::io::Result<()> {
 pub fn dropped(drops: &serde_json::Value, reason: &str) -> u64 {
     let rows = drops["drops"].as_array().into_iter().flatten();
     rows.filter(|row| row["reason"] == reason).filter_map(|row| row["packets"].as_u64()).sum()
-}
-
-/// The identity of design §4: every packet ended in exactly one verdict. From
-/// `show counters --json`, at a quiescent moment.
-///
-/// # Panics
-/// It does not hold.
-pub fn assert_identity(counters: &serde_json::Value) {
-    let total = &counters["total"];
-    let of = |name: &str| total[name].as_u64().unwrap_or_else(|| panic!("no `{name}` in {counters}"));
-    let came = of("received") + of("injected") + of("generated");
-    let went = of("transmitted") + of("local") + of("punted") + of("dropped") + of("consumed") + of("held");
-    assert_eq!(came, went, "the identity is broken: {counters}");
-    assert!(of("received") > 0, "nothing was received: {counters}");
-}
-
-/// The census of frames: every frame of the UMEM is in exactly one state.
-///
-/// # Panics
-/// One is missing or in two.
-pub fn assert_census(counters: &serde_json::Value) {
-    for worker in counters["workers"].as_array().into_iter().flatten() {
-        let frames = &worker["frames"];
-        let of = |name: &str| frames[name].as_u64().unwrap_or_else(|| panic!("no `{name}` in {counters}"));
-        let sum = of("free") + of("fill") + of("batch") + of("held") + of("tx");
-        assert_eq!(sum, of("total"), "frames are lost: {counters}");
-    }
 }

@@ -17,7 +17,7 @@ fn linux_sit_and_a_native_host_reach_each_other() {
     trace_both_ways(&mut lab).expect("traceroute");
     tcp_both_ways(&mut lab).expect("TCP");
     too_big_is_said(&mut lab).expect("Packet Too Big");
-    identity_holds(&lab);
+    lab.assert_identity();
 }
 
 fn ping_both_ways(lab: &mut Running) -> Result<(), LabError> {
@@ -77,11 +77,6 @@ fn too_big_is_said(lab: &mut Running) -> Result<(), LabError> {
     })
 }
 
-fn identity_holds(lab: &Running) {
-    let counters = lab.relay.show_json(&["show", "counters"]).expect("show counters");
-    sixlane_tests::assert_identity(&counters);
-}
-
 #[test]
 fn a_spoofed_packet_is_counted_by_reason_and_explained() {
     let lab = Running::first_light(FarEnd::RawSocket).expect("a running relay");
@@ -108,8 +103,7 @@ fn a_spoofed_packet_is_counted_by_reason_and_explained() {
     assert!(text.contains("sixto4_src_mismatch") && text.contains("3964"), "{text}");
     let explained = lab.relay.show(&["explain", &packet::hex(&spoofed)]).expect("explain");
     assert!(explained.contains("sixto4_src_mismatch"), "{explained}");
-    let counters = lab.relay.show_json(&["show", "counters"]).expect("show counters");
-    sixlane_tests::assert_identity(&counters);
+    lab.assert_identity();
 }
 
 #[test]

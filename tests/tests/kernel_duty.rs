@@ -113,6 +113,6 @@ fn link_local(host: &Host) -> Result<Ipv6Addr, LabError> {
 }
 
 fn the_tunnel_took_none_of_it(lab: &Running) {
-    let counters = lab.relay.show_json(&["show", "counters"]).expect("show counters");
+    let counters = lab.counters();
     assert_eq!(counters["total"]["received"], 0, "the kernel's packets went to the relay: {counters}");
 }

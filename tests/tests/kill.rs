@@ -81,8 +81,7 @@ fn data_plane_killed_forwards_again() {
     let allowed = LOST_PER_KILL_MAX * u64::from(kills());
     assert!(lost <= allowed, "{lost} lost in {} kills; {}", kills(), lab.relay.log());
     assert_kernel_is_silent(&lab, &icmp);
-    let counters = lab.relay.show_json(&["show", "counters"]).expect("show counters");
-    sixlane_tests::assert_census(&counters);
+    lab.assert_census();
     if long() {
         let line = format!("kill_dataplane: {} kills, {lost} lost, longest restart {longest:?}", kills());
         note_long_run(&line).expect("long-runs.md");

@@ -24,6 +24,5 @@ fn native_and_isp_both_ways_lose_nothing() {
         let tally = flow(&lab, way);
         assert_eq!((tally.lost(), tally.doubled, tally.damaged), (0, 0, 0), "{way:?}: {tally:?}");
     }
-    let counters = lab.relay.show_json(&["show", "counters"]).expect("show counters");
-    sixlane_tests::assert_identity(&counters);
+    lab.assert_identity();
 }
