@@ -1,0 +1,175 @@
+//! The control process: keeper's messages on one side, control's own types on the other.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use sixlane_control::{FromKeeper, KeeperLink, PlanFacts, PortFact, RunOptions, ToKeeper};
+use sixlane_keeper::protocol::{self, Message, Ready, Retire, Segment, Text};
+use sixlane_keeper::users::Identity;
+use sixlane_keeper::{Channel, confine};
+use sixlane_xsk::maps::{MAP_COUNT, Maps};
+
+use crate::failure::Failure;
+
+pub(super) fn run(
+    channel: Channel,
+    identity: Identity,
+    runtime: &Path,
+    config: PathBuf,
+) -> Result<(), Failure> {
+    // Still as root: the way to the directory may be closed to control's user. From here on the
+    // directory is `.`, which needs no way.
+    std::env::set_current_dir(runtime).map_err(|error| {
+        Failure::failed(format!("cannot enter {} ({error}): name another with --runtime", runtime.display()))
+    })?;
+    confine::control(identity).map_err(Failure::failed)?;
+    let link = Link { channel, config, facts: Facts::default(), held: Vec::new() };
+    let options =
+        RunOptions { runtime_dir: PathBuf::from("."), version: env!("CARGO_PKG_VERSION").to_owned() };
+    sixlane_control::run(Box::new(link), options).map_err(Failure::failed)
+}
+
+/// Facts that arrive in several messages and are one to control.
+#[derive(Default)]
+struct Facts {
+    expected: u16,
+    workers: u16,
+    ports: Vec<PortFact>,
+}
+
+struct Link {
+    channel: Channel,
+    config: PathBuf,
+    facts: Facts,
+    /// Links to the program: only held, so that it stays attached whoever else dies.
+    held: Vec<OwnedFd>,
+}
+
+impl KeeperLink for Link {
+    fn receive(&mut self) -> io::Result<FromKeeper> {
+        loop {
+            let (message, descriptors) = self.channel.receive()?;
+            if let Some(told) = self.translate(message, descriptors)? {
+                return Ok(told);
+            }
+        }
+    }
+
+    fn send(&mut self, message: ToKeeper) -> io::Result<()> {
+        let (message, descriptor) = encode(message);
+        let descriptors: Vec<BorrowedFd<'_>> = descriptor.iter().map(AsFd::as_fd).collect();
+        loop {
+            match self.channel.send(&message, &descriptors) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    poll(&mut [PollFd::new(&self.channel, PollFlags::OUT)], None)?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+}
+
+impl Link {
+    /// One message in control's words; `None` when it is not for control or not yet complete.
+    fn translate(
+        &mut self,
+        message: Message,
+        mut descriptors: Vec<OwnedFd>,
+    ) -> io::Result<Option<FromKeeper>> {
+        Ok(match message {
+            Message::Plan(plan) => {
+                self.facts = Facts { expected: plan.ports, workers: plan.workers, ports: Vec::new() };
+                let text = descriptors.pop().ok_or_else(missing)?;
+                Some(FromKeeper::Config { text, path: self.config.clone() })
+            }
+            Message::Port(port) => self.port(&port),
+            Message::Link(link) if link.what == protocol::Link::MAPS => {
+                let fds: [OwnedFd; MAP_COUNT] = descriptors.try_into().map_err(|_| missing())?;
+                Some(FromKeeper::Maps(Maps::from_fds(fds)?))
+            }
+            Message::Link(_) => {
+                self.held.append(&mut descriptors);
+                None
+            }
+            Message::Segment(segment) => {
+                let fd = descriptors.pop().ok_or_else(missing)?;
+                match segment.what {
+                    Segment::TOTALS => Some(FromKeeper::Totals(fd)),
+                    Segment::WORKER => Some(FromKeeper::WorkerSegment {
+                        worker: u16::try_from(segment.worker).map_err(|_| missing())?,
+                        incarnation: segment.incarnation,
+                        fd,
+                    }),
+                    _ => None,
+                }
+            }
+            Message::Ready(ready) => match ready.what {
+                Ready::START => Some(FromKeeper::Start),
+                Ready::DATA_PLANE => Some(FromKeeper::DataplaneReady { incarnation: ready.incarnation }),
+                Ready::ATTACHED => Some(FromKeeper::Attached),
+                Ready::MAPPED => Some(FromKeeper::TablesMapped { set: ready.set, segment: ready.index }),
+                _ => None,
+            },
+            Message::Retire(retire) => match retire.what {
+                Retire::STOP => Some(FromKeeper::Stop),
+                Retire::DATA_PLANE_DOWN => {
+                    Some(FromKeeper::DataplaneDown { incarnation: retire.incarnation })
+                }
+                _ => None,
+            },
+            Message::PortReturned(_) => None,
+        })
+    }
+
+    fn port(&mut self, port: &protocol::Port) -> Option<FromKeeper> {
+        self.facts.ports.push(PortFact {
+            index: u8::try_from(port.port).unwrap_or(u8::MAX),
+            name: port.name.get(),
+            ifindex: port.ifindex,
+            queues: port.queues,
+            driver: port.driver.get(),
+            zero_copy: port.flags & protocol::Port::ZERO_COPY != 0,
+            generic: port.flags & protocol::Port::GENERIC != 0,
+        });
+        (self.facts.ports.len() == usize::from(self.facts.expected)).then(|| {
+            FromKeeper::Plan(PlanFacts {
+                ports: std::mem::take(&mut self.facts.ports),
+                workers: self.facts.workers,
+            })
+        })
+    }
+}
+
+fn encode(message: ToKeeper) -> (Message, Option<OwnedFd>) {
+    match message {
+        ToKeeper::TablesSegment { set, index, fd } => {
+            let segment = Segment { set, index, ..Segment::new(Segment::TABLES) };
+            (Message::Segment(segment), Some(fd))
+        }
+        ToKeeper::Totals { incarnation, fd } => {
+            let segment = Segment { incarnation, ..Segment::new(Segment::TOTALS) };
+            (Message::Segment(segment), Some(fd))
+        }
+        ToKeeper::Fenced => (Message::Ready(Ready::new(Ready::FENCED)), None),
+        ToKeeper::Ready => (Message::Ready(Ready::new(Ready::AT_WORK)), None),
+        ToKeeper::Failed(sentence) => {
+            let ready = Ready { text: Text::new(&sentence), ..Ready::new(Ready::FAILED) };
+            (Message::Ready(ready), None)
+        }
+        ToKeeper::RestartDataplane { reason } => {
+            let retire = Retire { text: Text::new(&reason), ..Retire::new(Retire::RESTART_DATA_PLANE) };
+            (Message::Retire(retire), None)
+        }
+    }
+}
+
+fn missing() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a message without its descriptors")
+}
