@@ -196,6 +196,12 @@ impl<'a> View<'a> {
         if offset == Offset::NONE { None } else { self.region.record(offset.bytes()) }
     }
 
+    /// How many adjacencies there can be: every id is below this.
+    #[must_use]
+    pub fn adjacency_limit(&self) -> u32 {
+        u32::try_from(self.adjacencies.len()).unwrap_or(u32::MAX)
+    }
+
     /// Hints that [`View::lookup4_batch`] will be asked for `key`.
     #[inline]
     pub fn prefetch4(&self, key: u32) {
