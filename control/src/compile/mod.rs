@@ -170,4 +170,4 @@ fn sets(input: Input<'_>) -> Sets {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
