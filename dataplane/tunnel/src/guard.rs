@@ -8,10 +8,12 @@
 //! may be too strict, which costs time, but never too lenient; a property test holds the two together.
 
 use crate::bogon::refused6;
-use crate::embed::{SIXTOFOUR_PREFIX, TEREDO_PREFIX, is_sixtofour, isatap_v4, sixtofour_v4, teredo};
+use crate::embed::{ISATAP_GLOBAL, SIXTOFOUR_PREFIX, is_sixtofour, isatap_v4, sixtofour_v4, teredo};
+use crate::reason::unlikely;
 use crate::{Class4, Classes, Reason};
 use sixlane_wire::extension::{self, Step, Walk};
 use sixlane_wire::{ipv4, ipv6, ipv6::Address};
+use zerocopy::transmute;
 
 /// The 6to4 relay anycast address, 192.88.99.1 (RFC 3068 §2.4).
 pub const ANYCAST_RELAY: u32 = 0xc058_6301;
@@ -24,8 +26,10 @@ const OUTER_REFUSED: Class4 = Class4::OUTER_BOGON
     .union(Class4::OWN)
     .union(Class4::KNOWN_RELAY)
     .union(Class4::NOT_ALLOWED);
-/// An embedded destination with one of these is not tunnelled to.
-const FAR_END_REFUSED: Class4 = Class4::OWN.union(Class4::KNOWN_RELAY).union(Class4::NOT_ALLOWED);
+/// Not a property of an address, and in no table: [`native`] says by it that the destination is a 6to4
+/// address without properties and that the source has passed its screen, so that [`entering`] has nothing
+/// left to ask.
+const ENTERS: Class4 = Class4::from_bits(1 << 15);
 
 /// The outer source of a packet to the 6to4 address, and what it carries.
 ///
@@ -57,31 +61,32 @@ fn outer_source_list(class: Class4, protocol: u8) -> Reason {
 }
 
 /// The inner addresses of a packet that leaves the tunnel of a 6to4 relay (SEC-10 to SEC-19, LOOP-02).
+/// `class` is what the tables say about the outer source.
 ///
 /// # Errors
 /// `v6_linklocal_on_6to4`, `v6_src_bogon`, `v6_dst_bogon`, `v4_embedded_bogon`, `v6_native_native`,
 /// `sixto4_relay_native_src`, `sixto4_src_mismatch`, `sixto4_to_6to4_via_relay`, `loop_local_v4_in_dst`.
 #[inline]
 pub fn leaving<C: Classes>(
-    source: Address,
-    destination: Address,
-    outer: (u32, Class4),
+    inner: &ipv6::Header,
+    outer: &ipv4::Header,
+    class: Class4,
     classes: &C,
 ) -> Result<(), Reason> {
-    let matches = source.hi >> 16 == u64::from(SIXTOFOUR_PREFIX) << 32 | u64::from(outer.0);
-    if matches && is_plain(destination) && !outer.1.intersects(EMBEDDED_INSANE) {
+    // The outer source behind 2002, as both lie in the packet: no byte order is involved.
+    let [prefix, high, low, ..]: [[u8; 2]; 8] = transmute!(inner.source);
+    let embedded: [u8; 4] = transmute!([high, low]);
+    let matches = prefix == SIXTOFOUR_PREFIX.to_be_bytes() && embedded == outer.source.to_bytes();
+    if matches && !class.intersects(EMBEDDED_INSANE) && is_plain(inner.destination()) {
         return Ok(());
     }
-    leaving_list(source, destination, outer.0, classes)
+    leaving_list(inner, outer, classes)
 }
 
 #[cold]
-fn leaving_list<C: Classes>(
-    source: Address,
-    destination: Address,
-    outer: u32,
-    classes: &C,
-) -> Result<(), Reason> {
+#[inline(never)]
+fn leaving_list<C: Classes>(inner: &ipv6::Header, outer: &ipv4::Header, classes: &C) -> Result<(), Reason> {
+    let (source, destination, outer) = (inner.source(), inner.destination(), outer.source.get());
     if source.is_link_local() || destination.is_link_local() {
         return Err(Reason::V6LinklocalOn6to4);
     }
@@ -104,31 +109,31 @@ fn leaving_list<C: Classes>(
     }
 }
 
-/// The addresses of a packet from a port (SEC-03, FWD-04), and the properties of the IPv4 address that a
-/// 6to4 destination embeds.
+/// The addresses of a packet from a port (SEC-03, FWD-04). Gives the properties of the IPv4 address that a
+/// 6to4 destination embeds, for [`entering`].
 ///
 /// # Errors
 /// `v6_src_bogon`, `v6_dst_bogon`, `v4_embedded_bogon`, `beyond_scope`, `own_source`.
 #[inline]
-pub fn native<C: Classes>(source: Address, destination: Address, classes: &C) -> Result<Class4, Reason> {
-    let embedded = match sixtofour_v4(destination) {
-        Some(v4) => classes.class4(v4),
-        None => Class4::NONE,
+pub fn native<C: Classes>(header: &ipv6::Header, classes: &C) -> Result<Class4, Reason> {
+    let (source, destination) = (header.source(), header.destination());
+    let Some(v4) = sixtofour_v4(destination) else {
+        if is_plain(source) && is_plain(destination) && source != destination {
+            return Ok(Class4::NONE);
+        }
+        return native_list(header, Class4::NONE, classes);
     };
-    let aim = !embedded.intersects(EMBEDDED_INSANE) & (is_sixtofour(destination) | is_plain(destination));
-    if aim && is_plain(source) && source != destination {
-        return Ok(embedded);
+    let embedded = classes.class4(v4);
+    if is_plain(source) && embedded.is_empty() {
+        return Ok(ENTERS);
     }
-    native_list(source, destination, embedded, classes)
+    native_list(header, embedded, classes)
 }
 
 #[cold]
-fn native_list<C: Classes>(
-    source: Address,
-    destination: Address,
-    embedded: Class4,
-    classes: &C,
-) -> Result<Class4, Reason> {
+#[inline(never)]
+fn native_list<C: Classes>(header: &ipv6::Header, embedded: Class4, classes: &C) -> Result<Class4, Reason> {
+    let (source, destination) = (header.source(), header.destination());
     let beyond = source.is_link_local();
     // A link-local source is judged last: it alone is answered.
     let judged = if beyond { Address { hi: 0x2000 << 48, lo: 0 } } else { source };
@@ -159,14 +164,14 @@ pub fn entering<C: Classes>(
     embedded: Class4,
     classes: &C,
 ) -> Result<(), Reason> {
-    let aim = is_sixtofour(destination) & !embedded.intersects(FAR_END_REFUSED);
-    if aim && is_plain(source) {
+    if embedded == ENTERS {
         return Ok(());
     }
     entering_list(source, destination, embedded, classes)
 }
 
 #[cold]
+#[inline(never)]
 fn entering_list<C: Classes>(
     source: Address,
     destination: Address,
@@ -200,15 +205,16 @@ pub const fn is_answerable(source: Address) -> bool {
 
 /// The screen of addresses: global unicast, outside every special block, and no place for an IPv4 address
 /// that anybody knows. Bogon and loop rules have nothing to say about such an address.
+///
+/// The blocks that are let pass are 2001:200::/23 to 2001:ffff::/32 without 2001:db8::/32, and 2003::/16 to
+/// 3eff::/16. All of it is in the first 32 bits, and comparing 32 bits needs no long constants.
 #[inline]
 const fn is_plain(address: Address) -> bool {
-    let top = address.hi >> 48;
-    let global = address.hi >> 61 == 0b001;
-    let old = top | 1 == 0x3fff;
-    let assigned = address.hi >> 41 == (TEREDO_PREFIX >> 9) as u64;
-    let documentation = address.hi >> 32 == 0x2001_0db8;
-    let isatap = (address.lo >> 32) | 0x0200_0000 == 0x0200_5efe;
-    global & !(old | assigned | documentation | is_sixtofour(address) | isatap)
+    let head = (address.hi >> 32) as u32;
+    let identifier = (address.lo >> 32) as u32;
+    let recent = head.wrapping_sub(0x2003_0000) < 0x3f00_0000 - 0x2003_0000;
+    let first = head.wrapping_sub(0x2001_0200) < 0x2002_0000 - 0x2001_0200 && head != 0x2001_0db8;
+    (recent || first) && identifier | 0x0200_0000 != ISATAP_GLOBAL
 }
 
 /// Sanity of both addresses but for the IPv4 addresses in them (SEC-02).
@@ -258,7 +264,7 @@ impl ByteSet {
 }
 
 /// Next-header values about which the header rules have something to say.
-static JUDGED: ByteSet = ByteSet::of(&[
+const JUDGED: ByteSet = ByteSet::of(&[
     ipv6::HOP_BY_HOP,
     extension::ROUTING,
     extension::FRAGMENT,
@@ -272,7 +278,7 @@ static JUDGED: ByteSet = ByteSet::of(&[
 
 /// ICMPv6 types that never leave their link (RFC 4890 §4.3.3): multicast listener discovery, neighbour
 /// discovery, inverse discovery, SEND, multicast router discovery.
-static LINK_ONLY: ByteSet =
+const LINK_ONLY: ByteSet =
     ByteSet::of(&[130, 131, 132, 133, 134, 135, 136, 137, 141, 142, 143, 148, 149, 151, 152, 153]);
 
 /// The header chain of a packet in transit (FLT-01, FLT-03, FLT-04).
@@ -293,12 +299,13 @@ pub fn header_chain(next_header: u8, payload: &[u8]) -> Result<(), Reason> {
 #[inline]
 fn icmpv6_in_transit(message: &[u8]) -> Result<(), Reason> {
     match message.first() {
-        Some(&kind) if LINK_ONLY.contains(kind) => Err(Reason::NdTransit),
+        Some(&kind) if LINK_ONLY.contains(kind) => Err(unlikely(Reason::NdTransit)),
         _ => Ok(()),
     }
 }
 
 #[cold]
+#[inline(never)]
 fn header_chain_walk(next_header: u8, payload: &[u8]) -> Result<(), Reason> {
     let mut walk = Walk::new(next_header, payload);
     loop {

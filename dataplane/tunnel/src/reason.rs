@@ -196,6 +196,14 @@ impl Reason {
     }
 }
 
+/// Tells the compiler that a packet is seldom refused here, so that it keeps the refusal out of the
+/// ordinary way.
+#[inline(always)]
+pub(crate) const fn unlikely(reason: Reason) -> Reason {
+    core::hint::cold_path();
+    reason
+}
+
 #[cfg(test)]
 mod tests {
     extern crate std;

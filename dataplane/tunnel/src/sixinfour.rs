@@ -1,6 +1,7 @@
 //! Protocol 41: IPv6 in IPv4 (RFC 4213), as the 6to4 relay of RFC 3056 and RFC 3964 does it.
 
 use crate::field_copy::{self, TosRule};
+use crate::reason::unlikely;
 use crate::{Class4, Classes, Reason, guard};
 use sixlane_wire::checksum::of_numbers;
 use sixlane_wire::ipv6::Address;
@@ -78,16 +79,17 @@ pub struct Native {
 #[inline]
 pub fn decap<C: Classes>(l3: &[u8], relay: &RelayParams, classes: &C) -> Result<Decapped, Reason> {
     let (outer, carried) = outer(l3, relay)?;
-    let outer_source = outer.source.get();
-    let class = classes.class4(outer_source);
+    let class = classes.class4(outer.source.get());
     guard::outer_source(class, outer.protocol)?;
 
     let (inner, payload) = inner(carried)?;
-    let destination = inner.destination();
-    guard::leaving(inner.source(), destination, (outer_source, class), classes)?;
+    guard::leaving(inner, outer, class, classes)?;
 
     let received = inner.traffic_class();
-    let traffic_class = field_copy::decapsulated(received, outer.tos).ok_or(Reason::EcnNotEctCe)?;
+    let traffic_class = match outer.tos & field_copy::ECN_MASK {
+        field_copy::NOT_ECT => received,
+        mark => field_copy::decapsulated(received, mark).ok_or(Reason::EcnNotEctCe)?,
+    };
     guard::header_chain(inner.next_header, payload)?;
     Ok(Decapped {
         inner_offset: outer.header_len(),
@@ -95,14 +97,30 @@ pub fn decap<C: Classes>(l3: &[u8], relay: &RelayParams, classes: &C) -> Result<
         traffic_class,
         remark: traffic_class != received,
         hop_limit: inner.hop_limit,
-        destination,
+        destination: inner.destination(),
     })
 }
 
 /// The outer header: well formed, unfragmented, without source route, for the relay.
 #[inline]
 fn outer<'a>(l3: &'a [u8], relay: &RelayParams) -> Result<(&'a ipv4::Header, &'a [u8]), Reason> {
-    let (header, payload) = ipv4::parse(l3).map_err(|_| Reason::OuterHeader)?;
+    let Ok((header, payload)) = ipv4::parse(l3) else {
+        return Err(unlikely(Reason::OuterHeader));
+    };
+    // The screen: no options, and everything right. What does not pass is told why.
+    let sound = header.version_ihl == ipv4::VERSION_IHL
+        && !header.is_fragment()
+        && header.destination.get() == relay.address
+        && ipv4::checksum_is_correct(l3, header);
+    if !sound {
+        outer_list(l3, header, relay)?;
+    }
+    Ok((header, payload))
+}
+
+#[cold]
+#[inline(never)]
+fn outer_list(l3: &[u8], header: &ipv4::Header, relay: &RelayParams) -> Result<(), Reason> {
     if !ipv4::checksum_is_correct(l3, header) {
         return Err(Reason::OuterHeader);
     }
@@ -115,7 +133,7 @@ fn outer<'a>(l3: &'a [u8], relay: &RelayParams) -> Result<(&'a ipv4::Header, &'a
     if header.destination.get() != relay.address {
         return Err(Reason::NotForUs);
     }
-    Ok((header, payload))
+    Ok(())
 }
 
 /// The inner header and its payload; the length counts that the inner header announces (TUN-16).
@@ -123,8 +141,8 @@ fn outer<'a>(l3: &'a [u8], relay: &RelayParams) -> Result<(&'a ipv4::Header, &'a
 fn inner(carried: &[u8]) -> Result<(&ipv6::Header, &[u8]), Reason> {
     match ipv6::parse(carried) {
         Ok((header, payload)) if !is_jumbogram(header) => Ok((header, payload)),
-        Err(Malformed::Version) => Err(Reason::InnerVersion),
-        _ => Err(Reason::InnerLength),
+        Err(Malformed::Version) => Err(unlikely(Reason::InnerVersion)),
+        _ => Err(unlikely(Reason::InnerLength)),
     }
 }
 
@@ -144,18 +162,17 @@ fn is_jumbogram(header: &ipv6::Header) -> bool {
 pub fn check_native<C: Classes>(l3: &[u8], classes: &C) -> Result<Native, Reason> {
     let (header, payload) = match ipv6::parse(l3) {
         Ok((header, payload)) if !is_jumbogram(header) => (header, payload),
-        Err(Malformed::Version) => return Err(Reason::V6Version),
-        _ => return Err(Reason::V6Length),
+        Err(Malformed::Version) => return Err(unlikely(Reason::V6Version)),
+        _ => return Err(unlikely(Reason::V6Length)),
     };
-    let (source, destination) = (header.source(), header.destination());
-    let embedded = guard::native(source, destination, classes)?;
+    let embedded = guard::native(header, classes)?;
     guard::header_chain(header.next_header, payload)?;
     Ok(Native {
         len: ipv6::HEADER_LEN + payload.len(),
         traffic_class: header.traffic_class(),
         hop_limit: header.hop_limit,
-        source,
-        destination,
+        source: header.source(),
+        destination: header.destination(),
         embedded,
     })
 }
@@ -194,7 +211,8 @@ impl OuterTemplate {
         let fragment = if relay.df == DF_ALWAYS { ipv4::DONT_FRAGMENT } else { 0 };
         let head = 0x4500 << 48 | fragment as u64;
         let tail = (relay.ttl as u64) << 56 | (ipv4::IPV6 as u64) << 48 | relay.address as u64;
-        let sum = 0x4500 + fragment as u32 + (tail >> 48) as u32 + sum_of(relay.address);
+        let sum =
+            0x4500 + fragment as u32 + (tail >> 48) as u32 + (relay.address >> 16) + (relay.address & 0xffff);
         OuterTemplate { head, tail, sum, tos: TosRule::new(relay.dscp, relay.ecn) }
     }
 
@@ -211,20 +229,14 @@ impl OuterTemplate {
     ) -> [u8; ipv4::HEADER_LEN] {
         let tos = self.tos.outer(traffic_class) as u32;
         let total_len = inner_len.wrapping_add(ipv4::HEADER_LEN as u16) as u32;
-        let checksum = of_numbers(self.sum + tos + total_len + id as u32 + sum_of(destination));
-        let head = self.head | (tos as u64) << 48 | (total_len as u64) << 32 | (id as u64) << 16;
+        let checksum = of_numbers(self.sum + tos + total_len + id as u32, destination);
+        let head = self.head | ((tos << 16 | total_len) as u64) << 32 | (id as u64) << 16;
         let tail = self.tail | (checksum as u64) << 32;
         let [a, b, c, d, e, f, g, h] = head.to_be_bytes();
         let [i, j, k, l, m, n, o, p] = tail.to_be_bytes();
         let [q, r, s, t] = destination.to_be_bytes();
         [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t]
     }
-}
-
-/// The sum of the two 16-bit halves of a number.
-#[inline]
-const fn sum_of(number: u32) -> u32 {
-    (number >> 16) + (number & 0xffff)
 }
 
 #[cfg(test)]

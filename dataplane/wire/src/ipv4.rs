@@ -1,11 +1,14 @@
 //! The IPv4 header (RFC 791 §3.1).
 
-use crate::{Malformed, checksum::Sum};
+use crate::checksum::Sum;
+use crate::malformed::{Malformed, unlikely};
 use zerocopy::big_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Length of the header without options, in bytes.
 pub const HEADER_LEN: usize = 20;
+/// [`Header::version_ihl`] of a header without options.
+pub const VERSION_IHL: u8 = 0x45;
 /// Protocol number of ICMP (RFC 792).
 pub const ICMP: u8 = 1;
 /// Protocol number of UDP (RFC 768).
@@ -80,32 +83,35 @@ impl Header {
 /// [`Malformed::HeaderLength`], [`Malformed::TotalLength`]. The checksum is [`checksum_is_correct`]'s.
 #[inline]
 pub fn parse(packet: &[u8]) -> Result<(&Header, &[u8]), Malformed> {
-    let (header, rest) = Header::ref_from_prefix(packet).map_err(|_| Malformed::Truncated)?;
-    if header.version_ihl == 0x45 {
-        let payload_len = usize::from(header.total_len.get()).wrapping_sub(HEADER_LEN);
-        return Ok((header, rest.get(..payload_len).ok_or(Malformed::TotalLength)?));
+    let (header, _) = Header::ref_from_prefix(packet).map_err(|_| Malformed::Truncated)?;
+    let header_len = if header.version_ihl == VERSION_IHL {
+        HEADER_LEN
+    } else {
+        uncommon_header_len(header, packet.len())?
+    };
+    match packet.get(header_len..usize::from(header.total_len.get())) {
+        Some(payload) => Ok((header, payload)),
+        None => Err(unlikely(Malformed::TotalLength)),
     }
-    parse_uncommon(packet, header)
 }
 
 #[cold]
-fn parse_uncommon<'a>(packet: &'a [u8], header: &'a Header) -> Result<(&'a Header, &'a [u8]), Malformed> {
+#[inline(never)]
+fn uncommon_header_len(header: &Header, packet_len: usize) -> Result<usize, Malformed> {
     if header.version_ihl >> 4 != 4 {
         return Err(Malformed::Version);
     }
-    if header.header_len() < HEADER_LEN || header.header_len() > packet.len() {
+    if header.header_len() < HEADER_LEN || header.header_len() > packet_len {
         return Err(Malformed::HeaderLength);
     }
-    let payload =
-        packet.get(header.header_len()..usize::from(header.total_len.get())).ok_or(Malformed::TotalLength)?;
-    Ok((header, payload))
+    Ok(header.header_len())
 }
 
 /// Whether the header checksum (RFC 791 §3.1, over the options too) is right.
 #[inline]
 #[must_use]
 pub fn checksum_is_correct(packet: &[u8], header: &Header) -> bool {
-    if header.version_ihl == 0x45 {
+    if header.version_ihl == VERSION_IHL {
         return Sum::ZERO.bytes(header.as_bytes()).is_correct();
     }
     packet.get(..header.header_len()).is_some_and(|bytes| Sum::ZERO.bytes(bytes).is_correct())

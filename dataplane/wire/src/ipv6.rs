@@ -1,6 +1,6 @@
 //! The IPv6 header (RFC 8200 §3) and addresses as two 64-bit numbers.
 
-use crate::Malformed;
+use crate::malformed::{Malformed, unlikely};
 use zerocopy::big_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -129,13 +129,16 @@ pub fn parse(packet: &[u8]) -> Result<(&Header, &[u8]), Malformed> {
         return Err(short(packet));
     };
     if header.version_class_flow.get() >> 28 != 6 {
-        return Err(Malformed::Version);
+        return Err(unlikely(Malformed::Version));
     }
-    let payload = rest.get(..usize::from(header.payload_len.get())).ok_or(Malformed::TotalLength)?;
-    Ok((header, payload))
+    match rest.get(..usize::from(header.payload_len.get())) {
+        Some(payload) => Ok((header, payload)),
+        None => Err(unlikely(Malformed::TotalLength)),
+    }
 }
 
 #[cold]
+#[inline(never)]
 fn short(packet: &[u8]) -> Malformed {
     match packet.first() {
         Some(first) if first >> 4 != 6 => Malformed::Version,

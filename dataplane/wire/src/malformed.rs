@@ -12,3 +12,10 @@ pub enum Malformed {
     /// The packet length field is below the header length or beyond the bytes present.
     TotalLength,
 }
+
+/// Tells the compiler that this way is seldom taken, so that it keeps it out of the ordinary one.
+#[inline(always)]
+pub(crate) const fn unlikely(malformed: Malformed) -> Malformed {
+    core::hint::cold_path();
+    malformed
+}
