@@ -13,30 +13,46 @@ pub(crate) use tests::point;
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::cell::Cell;
+    use std::cell::{Cell, RefCell};
     use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-    thread_local!(static STORES_LEFT: Cell<Option<u64>> = const { Cell::new(None) });
+    type Kernel = Box<dyn FnMut()>;
+
+    thread_local! {
+        static STORES_LEFT: Cell<Option<u64>> = const { Cell::new(None) };
+        static KERNEL: RefCell<Option<Kernel>> = const { RefCell::new(None) };
+    }
 
     struct Killed;
 
-    /// Dies here when the budget of stores is used up.
+    /// Lets the kernel act, then dies here when the budget of stores is used up.
     pub(crate) fn point() {
-        STORES_LEFT.with(|left| match left.get() {
-            Some(0) => {
-                left.set(None);
-                resume_unwind(Box::new(Killed));
-            }
-            Some(n) => left.set(Some(n - 1)),
-            None => {}
-        });
+        let Some(left) = STORES_LEFT.take() else {
+            return; // not in a worker, or inside the kernel's own stores
+        };
+        if let Some(kernel) = KERNEL.with_borrow_mut(Option::take) {
+            let mut kernel = kernel;
+            kernel();
+            KERNEL.set(Some(kernel));
+        }
+        if left == 0 {
+            resume_unwind(Box::new(Killed));
+        }
+        STORES_LEFT.set(Some(left - 1));
     }
 
     /// Runs `work` and kills it at the store after the `stores`-th; `None` means it was killed.
-    pub(crate) fn killed_after<T>(stores: u64, work: impl FnOnce() -> T) -> Option<T> {
-        STORES_LEFT.with(|left| left.set(Some(stores)));
+    /// `kernel` runs after every store.
+    pub(crate) fn killed_after<T>(
+        stores: u64,
+        kernel: impl FnMut() + 'static,
+        work: impl FnOnce() -> T,
+    ) -> Option<T> {
+        STORES_LEFT.set(Some(stores));
+        KERNEL.set(Some(Box::new(kernel)));
         let outcome = catch_unwind(AssertUnwindSafe(work));
-        STORES_LEFT.with(|left| left.set(None));
+        STORES_LEFT.set(None);
+        KERNEL.set(None);
         match outcome {
             Ok(value) => Some(value),
             Err(payload) if payload.is::<Killed>() => None,

@@ -23,6 +23,8 @@ pub mod maps;
 pub mod pool;
 pub mod program;
 pub mod queue;
+#[cfg(test)]
+mod recovery_tests;
 mod ring;
 pub mod socket;
 pub mod uapi;

@@ -169,6 +169,12 @@ impl<'a> FramePool<'a> {
         self.free.pop()
     }
 
+    /// The free frames, for the audit of the tests.
+    #[cfg(test)]
+    pub(crate) fn free_frames(&self) -> &[u32] {
+        &self.free
+    }
+
     /// Puts a frame that is the worker's into the pool.
     #[inline]
     pub(crate) fn put(&mut self, index: u32) {

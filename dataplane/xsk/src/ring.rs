@@ -126,6 +126,20 @@ impl<T: Slot> RingMemory<T> {
     }
 }
 
+#[cfg(test)]
+impl<T: Slot> RingMemory<T> {
+    /// An empty ring on the heap whose indices begin at `start`, and a way to open its other side.
+    pub(crate) fn on_heap(size: u32, start: u32) -> impl Fn() -> Self {
+        let layout = RingLayout { producer: 0, consumer: 64, flags: 128, slots: 192 };
+        let area = Arc::new(Area::heap(192 + size as usize * size_of::<T>()).unwrap());
+        let open = move || Self::new(Arc::clone(&area), layout, size).unwrap();
+        let ring = open();
+        ring.producer().store(start, Ordering::Relaxed);
+        ring.consumer().store(start, Ordering::Relaxed);
+        open
+    }
+}
+
 /// The side of a ring that hands entries to the kernel (fill, TX).
 pub(crate) struct Producer<T> {
     memory: RingMemory<T>,
@@ -303,5 +317,115 @@ impl<T: Slot> Reads<'_, T> {
     #[inline]
     pub(crate) fn commit(self) {
         self.ring.read = self.first.advanced(self.count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(size: u32, start: u32) -> (Producer<u64>, Consumer<u64>) {
+        let open = RingMemory::on_heap(size, start);
+        (Producer::attach(open()), Consumer::attach(open()))
+    }
+
+    fn put(ring: &mut Producer<u64>, values: impl Iterator<Item = u64>) -> u32 {
+        let mut writes = ring.reserve(u32::MAX);
+        let count = values.map_while(|value| writes.put(value)).count();
+        writes.commit();
+        count as u32
+    }
+
+    fn take(ring: &mut Consumer<u64>) -> Vec<u64> {
+        let reads = ring.peek(u32::MAX);
+        let values = reads.iter().collect();
+        reads.commit();
+        values
+    }
+
+    #[test]
+    fn entries_arrive_in_order_when_the_indices_wrap() {
+        for start in [0, u32::MAX - 9, u32::MAX, 0x7fff_fffe] {
+            let (mut producer, mut consumer) = pair(8, start);
+            let mut expected = 0_u64;
+            for round in 0..20_u64 {
+                let count = put(&mut producer, round * 100..round * 100 + 5);
+                assert_eq!(count, 5);
+                producer.publish();
+                assert_eq!(take(&mut consumer), (round * 100..round * 100 + 5).collect::<Vec<_>>());
+                consumer.release();
+                expected += 5;
+            }
+            assert_eq!(producer.committed(), RingIndex(start).advanced(expected as u32));
+        }
+    }
+
+    #[test]
+    fn a_full_ring_takes_no_more_until_entries_are_released() {
+        let (mut producer, mut consumer) = pair(4, u32::MAX - 1);
+        assert_eq!(put(&mut producer, 0..10), 4);
+        producer.publish();
+        assert_eq!(producer.outstanding(), 4);
+        assert_eq!(take(&mut consumer), [0, 1, 2, 3]);
+        assert_eq!(put(&mut producer, 10..20), 0, "read but not released");
+        assert_eq!(consumer.release(), 4);
+        assert_eq!(put(&mut producer, 20..30), 4);
+    }
+
+    #[test]
+    fn what_is_not_committed_is_undone() {
+        let (mut producer, mut consumer) = pair(4, u32::MAX);
+        {
+            let mut writes = producer.reserve(4);
+            assert_eq!(writes.put(7), Some(RingIndex(0)));
+        }
+        producer.publish();
+        assert_eq!(consumer.peek(4).len(), 0);
+        assert_eq!(put(&mut producer, 1..3), 2);
+        assert_eq!(consumer.peek(4).len(), 0, "committed, not published");
+        producer.publish();
+        assert_eq!(consumer.peek(4).iter().collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(take(&mut consumer), [1, 2], "a dropped peek reads again");
+        assert_eq!(consumer.release(), 2);
+        assert_eq!(consumer.release(), 0);
+    }
+
+    #[test]
+    fn reservations_are_bounded() {
+        let (mut producer, mut consumer) = pair(8, 0);
+        let mut writes = producer.reserve(2);
+        assert!(writes.put(1).is_some() && writes.put(2).is_some());
+        assert_eq!(writes.put(3), None);
+        writes.commit();
+        producer.publish();
+        assert_eq!(consumer.peek(1).len(), 1);
+    }
+
+    #[test]
+    fn an_intent_is_believed_only_within_the_ring() {
+        let (mut producer, mut consumer) = pair(4, u32::MAX - 2);
+        let head = producer.committed();
+        assert!(producer.abandoned(head.advanced(4)).is_some());
+        assert!(producer.abandoned(head.advanced(5)).is_none());
+        assert!(producer.abandoned(RingIndex(head.0.wrapping_sub(1))).is_none());
+        assert_eq!(put(&mut producer, 0..3), 3);
+        producer.publish();
+        assert!(producer.abandoned(head.advanced(5)).is_none(), "three of four slots are the kernel's");
+        take(&mut consumer);
+        consumer.release();
+        producer.outstanding();
+        assert!(producer.abandoned(head.advanced(5)).is_some());
+    }
+
+    #[test]
+    fn a_layout_that_does_not_fit_is_refused() {
+        let area = Arc::new(Area::heap(256).unwrap());
+        let ring = |layout, size| RingMemory::<u64>::new(Arc::clone(&area), layout, size).is_some();
+        let good = RingLayout { producer: 0, consumer: 64, flags: 128, slots: 192 };
+        assert!(ring(good, 8));
+        assert!(!ring(good, 16), "beyond the end");
+        assert!(!ring(good, 6), "no power of two");
+        assert!(!ring(RingLayout { producer: 255, ..good }, 8), "index beyond the end");
+        assert!(!ring(RingLayout { slots: 193, ..good }, 4), "slots not aligned");
     }
 }

@@ -178,6 +178,14 @@ impl Umem {
         let _ = address;
     }
 
+    /// What the kernel sees of a frame it owns: eight bytes at an address, for the tests.
+    #[cfg(test)]
+    pub(crate) fn kernel_word(&self, address: u64) -> *mut u64 {
+        assert!(address + 8 <= self.registration().1 && address.is_multiple_of(8));
+        // SAFETY: the offset was just checked to lie inside the area.
+        unsafe { self.area.base().as_ptr().add(address as usize) }.cast()
+    }
+
     #[inline]
     fn chunk(&self, frame: &Frame) -> *mut [u8; FRAME_BYTES] {
         assert!(self.owns(frame), "a frame was used with another arena");
