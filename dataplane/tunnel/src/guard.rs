@@ -243,63 +243,41 @@ fn embeds_own<C: Classes>(address: Address, classes: &C) -> bool {
         || teredo(address).is_some_and(|fields| own(fields.client) || own(fields.server))
 }
 
-/// A set of the 256 values of a byte.
-struct ByteSet([u64; 4]);
-
-impl ByteSet {
-    const fn of(members: &[u8]) -> ByteSet {
-        let mut words = [0; 4];
-        let mut i = 0;
-        while i < members.len() {
-            words[(members[i] >> 6) as usize] |= 1 << (members[i] & 63);
-            i += 1;
-        }
-        ByteSet(words)
-    }
-
-    #[inline]
-    const fn contains(&self, value: u8) -> bool {
-        self.0[(value >> 6) as usize] >> (value & 63) & 1 != 0
-    }
-}
-
-/// Next-header values about which the header rules have something to say.
-const JUDGED: ByteSet = ByteSet::of(&[
-    ipv6::HOP_BY_HOP,
-    extension::ROUTING,
-    extension::FRAGMENT,
-    extension::AUTHENTICATION,
-    extension::DESTINATION_OPTIONS,
-    extension::MOBILITY,
-    extension::HIP,
-    extension::SHIM6,
-    ipv6::ICMPV6,
-]);
-
-/// ICMPv6 types that never leave their link (RFC 4890 §4.3.3): multicast listener discovery, neighbour
-/// discovery, inverse discovery, SEND, multicast router discovery.
-const LINK_ONLY: ByteSet =
-    ByteSet::of(&[130, 131, 132, 133, 134, 135, 136, 137, 141, 142, 143, 148, 149, 151, 152, 153]);
-
 /// The header chain of a packet in transit (FLT-01, FLT-03, FLT-04).
 ///
 /// # Errors
 /// `routing_header_type0`, `routing_header`, `nd_transit`, `ext_chain`.
 #[inline]
 pub fn header_chain(next_header: u8, payload: &[u8]) -> Result<(), Reason> {
-    if !JUDGED.contains(next_header) {
-        return Ok(());
+    match next_header {
+        ipv6::TCP | ipv6::UDP | ipv6::ESP => Ok(()),
+        ipv6::ICMPV6 => icmpv6_in_transit(payload),
+        _ => header_chain_walk(next_header, payload),
     }
-    if next_header == ipv6::ICMPV6 {
-        return icmpv6_in_transit(payload);
-    }
-    header_chain_walk(next_header, payload)
 }
+
+/// The first ICMPv6 type of [`LINK_ONLY`].
+const LINK_ONLY_FIRST: u8 = 130;
+
+/// ICMPv6 types that never leave their link (RFC 4890 §4.3.3), one bit each from [`LINK_ONLY_FIRST`] on:
+/// multicast listener discovery (130-132, 143), neighbour discovery (133-137), inverse discovery (141,
+/// 142), SEND (148, 149), multicast router discovery (151-153).
+const LINK_ONLY: u32 = {
+    let types = [130_u8, 131, 132, 133, 134, 135, 136, 137, 141, 142, 143, 148, 149, 151, 152, 153];
+    let (mut bits, mut at) = (0, 0);
+    while at < types.len() {
+        bits |= 1 << (types[at] - LINK_ONLY_FIRST);
+        at += 1;
+    }
+    bits
+};
 
 #[inline]
 fn icmpv6_in_transit(message: &[u8]) -> Result<(), Reason> {
     match message.first() {
-        Some(&kind) if LINK_ONLY.contains(kind) => Err(unlikely(Reason::NdTransit)),
+        Some(kind) if LINK_ONLY.unbounded_shr(u32::from(kind.wrapping_sub(LINK_ONLY_FIRST))) & 1 != 0 => {
+            Err(unlikely(Reason::NdTransit))
+        }
         _ => Ok(()),
     }
 }

@@ -15,6 +15,8 @@ pub const HOP_BY_HOP: u8 = 0;
 pub const TCP: u8 = 6;
 /// Next header: UDP (RFC 768).
 pub const UDP: u8 = 17;
+/// Next header: encrypted payload, behind which nothing can be read (RFC 4303).
+pub const ESP: u8 = 50;
 /// Next header: ICMPv6 (RFC 4443 §1).
 pub const ICMPV6: u8 = 58;
 /// Next header: nothing follows (RFC 8200 §4.7).
