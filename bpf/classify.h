@@ -26,29 +26,35 @@ static __always_inline int reports_an_error(const struct icmp_error *icmp)
 	       icmp->type == ICMP_PARAMETER_PROBLEM;
 }
 
-/* An ICMP error about a tunnel packet that one of our relay addresses has sent. */
-static __always_inline int is_error_of_ours(struct cursor *cursor)
-{
-	struct icmp_error *icmp = take(cursor, sizeof(*icmp));
-	struct iphdr *quote;
+/* What an ICMP error begins with. */
+struct quoting {
+	struct icmp_error icmp;
+	struct iphdr quote;
+};
 
-	if (!icmp || !reports_an_error(icmp))
+/* An ICMP error, at `offset`, about a tunnel packet that one of our relay addresses has sent. */
+static __always_inline int is_error_of_ours(struct xdp_md *ctx, __u32 offset)
+{
+	struct quoting error;
+
+	if (bpf_xdp_load_bytes(ctx, offset, &error, sizeof(error)) || !reports_an_error(&error.icmp))
 		return 0;
-	quote = parse_ipv4(cursor);
-	return quote && quote->protocol == IPPROTO_IPV6 &&
-	       serves(quote->saddr, SIXLANE_SERVES_SIXINFOUR);
+	return is_ipv4(ctx, &error.quote, offset + offsetof(struct quoting, quote)) &&
+	       error.quote.protocol == IPPROTO_IPV6 &&
+	       serves(error.quote.saddr, SIXLANE_SERVES_SIXINFOUR);
 }
 
 /* Protocol 41 to a relay address, fragments too, and ICMP errors about our own. */
 static __always_inline int is_ours_ipv4(struct cursor *cursor)
 {
-	struct iphdr *ip = parse_ipv4(cursor);
+	struct iphdr *ip;
+	__u32 payload;
 
-	if (!ip || !serves(ip->daddr, SIXLANE_SERVES_SIXINFOUR))
+	if (!parse_ipv4(cursor, &ip, &payload) || !serves(ip->daddr, SIXLANE_SERVES_SIXINFOUR))
 		return 0;
 	if (ip->protocol == IPPROTO_IPV6)
 		return 1;
-	return ip->protocol == IPPROTO_ICMP && !is_fragment(ip) && is_error_of_ours(cursor);
+	return ip->protocol == IPPROTO_ICMP && !is_fragment(ip) && is_error_of_ours(cursor->ctx, payload);
 }
 
 static __always_inline int is_multicast(const struct in6_addr *address)
@@ -72,10 +78,10 @@ static __always_inline int is_served(const struct in6_addr *address)
 /* Unicast to somewhere behind this box. */
 static __always_inline int is_ours_ipv6(struct cursor *cursor, const struct sixlane_port *port)
 {
-	struct ipv6hdr *ip = parse_ipv6(cursor);
 	struct in6_addr destination;
+	struct ipv6hdr *ip;
 
-	if (!ip)
+	if (!parse_ipv6(cursor, &ip))
 		return 0;
 	destination = ip->daddr;
 	if (is_multicast(&destination) || is_link_local(&destination))

@@ -36,20 +36,27 @@ struct icmp_error {
 #define ICMP_TIME_EXCEEDED 11
 #define ICMP_PARAMETER_PROBLEM 12
 
+/*
+ * The program is loaded without CAP_PERFMON, which the keeper has not. For such programs the verifier
+ * compares a packet pointer with nothing but the end and adds nothing but constants to it. So what is
+ * there is told by a number, never by NULL, and bytes at a variable offset are read by a helper.
+ */
 struct cursor {
+	struct xdp_md *ctx;
 	void *at;
 	void *end;
+	__u32 offset; /* of `at` in the frame */
 };
 
-/* The next `size` bytes, which it steps over; NULL if the frame has fewer. */
-static __always_inline void *take(struct cursor *cursor, __u32 size)
+/* Steps over the next `size` bytes and gives where they start; 0 if the frame has fewer. */
+static __always_inline int take(struct cursor *cursor, void **start, __u32 size)
 {
-	void *start = cursor->at;
-
-	if (start + size > cursor->end)
-		return NULL;
-	cursor->at = start + size;
-	return start;
+	*start = cursor->at;
+	if (*start + size > cursor->end)
+		return 0;
+	cursor->at = *start + size;
+	cursor->offset += size;
+	return 1;
 }
 
 /* What precedes the network header. */
@@ -62,8 +69,7 @@ struct link_header {
 
 static __always_inline int parse_link(struct cursor *cursor, struct link_header *link)
 {
-	link->ethernet = take(cursor, sizeof(*link->ethernet));
-	if (!link->ethernet)
+	if (!take(cursor, (void **)&link->ethernet, sizeof(*link->ethernet)))
 		return -1;
 	link->type = link->ethernet->h_proto;
 	link->tags = 0;
@@ -73,8 +79,7 @@ static __always_inline int parse_link(struct cursor *cursor, struct link_header 
 
 		if (link->type != bpf_htons(ETH_P_8021Q) && link->type != bpf_htons(ETH_P_8021AD))
 			break;
-		tag = take(cursor, sizeof(*tag));
-		if (!tag)
+		if (!take(cursor, (void **)&tag, sizeof(*tag)))
 			return -1;
 		if (i == 0)
 			link->vlan = bpf_ntohs(tag->tci) & VLAN_ID_MASK;
@@ -84,23 +89,28 @@ static __always_inline int parse_link(struct cursor *cursor, struct link_header 
 	return 0;
 }
 
-/* An IPv4 header with its options; NULL if it is cut short or malformed. */
-static __always_inline struct iphdr *parse_ipv4(struct cursor *cursor)
+/* Whether an IPv4 header at `offset` is one, with all its options inside the frame. */
+static __always_inline int is_ipv4(struct xdp_md *ctx, const struct iphdr *ip, __u32 offset)
 {
-	struct iphdr *ip = take(cursor, sizeof(*ip));
-
-	if (!ip || ip->version != 4 || ip->ihl < 5)
-		return NULL;
-	if (!take(cursor, ip->ihl * 4 - sizeof(*ip)))
-		return NULL;
-	return ip;
+	if (ip->version != 4 || ip->ihl < 5)
+		return 0;
+	return ip->ihl == 5 || offset + ip->ihl * 4 <= bpf_xdp_get_buff_len(ctx);
 }
 
-static __always_inline struct ipv6hdr *parse_ipv6(struct cursor *cursor)
+/* An IPv4 header; 0 if it is cut short or malformed. `payload` is the offset of what follows it. */
+static __always_inline int parse_ipv4(struct cursor *cursor, struct iphdr **ip, __u32 *payload)
 {
-	struct ipv6hdr *ip = take(cursor, sizeof(*ip));
+	__u32 offset = cursor->offset;
 
-	return ip && ip->version == 6 ? ip : NULL;
+	if (!take(cursor, (void **)ip, sizeof(**ip)) || !is_ipv4(cursor->ctx, *ip, offset))
+		return 0;
+	*payload = offset + (*ip)->ihl * 4;
+	return 1;
+}
+
+static __always_inline int parse_ipv6(struct cursor *cursor, struct ipv6hdr **ip)
+{
+	return take(cursor, (void **)ip, sizeof(**ip)) && (*ip)->version == 6;
 }
 
 static __always_inline int is_fragment(const struct iphdr *ip)

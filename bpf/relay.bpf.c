@@ -17,10 +17,16 @@ static __always_inline int deliver(struct xdp_md *ctx, const struct sixlane_port
 
 	if (queue < SIXLANE_QUEUES_MAX)
 		action = bpf_redirect_map(&xsks, port->index * SIXLANE_QUEUES_MAX + queue, XDP_DROP);
-	if (action == XDP_REDIRECT)
+	/*
+	 * The barrier keeps the compiler from making one increment at a variable offset of the two,
+	 * which the verifier refuses (parse.h).
+	 */
+	if (action == XDP_REDIRECT) {
 		count->redirected++;
-	else
+		barrier();
+	} else {
 		count->no_socket++;
+	}
 	return action;
 }
 
@@ -38,7 +44,11 @@ static __always_inline struct sixlane_port *port_of(struct xdp_md *ctx, const st
 SEC("xdp.frags")
 int sixlane_relay(struct xdp_md *ctx)
 {
-	struct cursor cursor = { (void *)(long)ctx->data, (void *)(long)ctx->data_end };
+	struct cursor cursor = {
+		.ctx = ctx,
+		.at = (void *)(long)ctx->data,
+		.end = (void *)(long)ctx->data_end,
+	};
 	struct sixlane_xdp_counters *count;
 	struct sixlane_port *port = NULL;
 	enum answer answer = NOT_OURS;
