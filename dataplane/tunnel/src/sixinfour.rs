@@ -78,7 +78,43 @@ pub struct Native {
 /// The reason of the first check that fails.
 #[inline]
 pub fn decap<C: Classes>(l3: &[u8], relay: &RelayParams, classes: &C) -> Result<Decapped, Reason> {
-    let (outer, carried) = outer(l3, relay)?;
+    match ipv4::parse_ordinary(l3) {
+        Some((outer, carried)) if outer.destination.get() == relay.address => {
+            decap_carried(outer, ipv4::HEADER_LEN, carried, classes)
+        }
+        _ => decap_uncommon(l3, relay, classes),
+    }
+}
+
+/// The same for packets with options, and for those that the outer header condemns.
+#[cold]
+#[inline(never)]
+fn decap_uncommon<C: Classes>(l3: &[u8], relay: &RelayParams, classes: &C) -> Result<Decapped, Reason> {
+    let (outer, carried) = ipv4::parse(l3).map_err(|_| Reason::OuterHeader)?;
+    if !ipv4::checksum_is_correct(l3, outer) {
+        return Err(Reason::OuterHeader);
+    }
+    if ipv4::has_source_route(ipv4::options(l3, outer)) {
+        return Err(Reason::OuterOptions);
+    }
+    if outer.is_fragment() {
+        return Err(Reason::OuterFragDisabled);
+    }
+    if outer.destination.get() != relay.address {
+        return Err(Reason::NotForUs);
+    }
+    decap_carried(outer, outer.header_len(), carried, classes)
+}
+
+/// From the outer source on, behind a sound outer header to the relay. Inlined into both callers, so that
+/// the ordinary way has `inner_offset` as a constant.
+#[inline(always)]
+fn decap_carried<C: Classes>(
+    outer: &ipv4::Header,
+    inner_offset: usize,
+    carried: &[u8],
+    classes: &C,
+) -> Result<Decapped, Reason> {
     let class = classes.class4(outer.source.get());
     guard::outer_source(class, outer.protocol)?;
 
@@ -92,48 +128,13 @@ pub fn decap<C: Classes>(l3: &[u8], relay: &RelayParams, classes: &C) -> Result<
     };
     guard::header_chain(inner.next_header, payload)?;
     Ok(Decapped {
-        inner_offset: outer.header_len(),
+        inner_offset,
         inner_len: ipv6::HEADER_LEN + payload.len(),
         traffic_class,
         remark: traffic_class != received,
         hop_limit: inner.hop_limit,
         destination: inner.destination(),
     })
-}
-
-/// The outer header: well formed, unfragmented, without source route, for the relay.
-#[inline]
-fn outer<'a>(l3: &'a [u8], relay: &RelayParams) -> Result<(&'a ipv4::Header, &'a [u8]), Reason> {
-    let Ok((header, payload)) = ipv4::parse(l3) else {
-        return Err(unlikely(Reason::OuterHeader));
-    };
-    // The screen: no options, and everything right. What does not pass is told why.
-    let sound = header.version_ihl == ipv4::VERSION_IHL
-        && !header.is_fragment()
-        && header.destination.get() == relay.address
-        && ipv4::checksum_is_correct(l3, header);
-    if !sound {
-        outer_list(l3, header, relay)?;
-    }
-    Ok((header, payload))
-}
-
-#[cold]
-#[inline(never)]
-fn outer_list(l3: &[u8], header: &ipv4::Header, relay: &RelayParams) -> Result<(), Reason> {
-    if !ipv4::checksum_is_correct(l3, header) {
-        return Err(Reason::OuterHeader);
-    }
-    if ipv4::has_source_route(ipv4::options(l3, header)) {
-        return Err(Reason::OuterOptions);
-    }
-    if header.is_fragment() {
-        return Err(Reason::OuterFragDisabled);
-    }
-    if header.destination.get() != relay.address {
-        return Err(Reason::NotForUs);
-    }
-    Ok(())
 }
 
 /// The inner header and its payload; the length counts that the inner header announces (TUN-16).

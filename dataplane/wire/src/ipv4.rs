@@ -1,14 +1,13 @@
 //! The IPv4 header (RFC 791 §3.1).
 
-use crate::checksum::Sum;
-use crate::malformed::{Malformed, unlikely};
+use crate::{Malformed, checksum::Sum};
 use zerocopy::big_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Length of the header without options, in bytes.
 pub const HEADER_LEN: usize = 20;
 /// [`Header::version_ihl`] of a header without options.
-pub const VERSION_IHL: u8 = 0x45;
+const VERSION_IHL: u8 = 0x45;
 /// Protocol number of ICMP (RFC 792).
 pub const ICMP: u8 = 1;
 /// Protocol number of UDP (RFC 768).
@@ -84,36 +83,34 @@ impl Header {
 #[inline]
 pub fn parse(packet: &[u8]) -> Result<(&Header, &[u8]), Malformed> {
     let (header, _) = Header::ref_from_prefix(packet).map_err(|_| Malformed::Truncated)?;
-    let header_len = if header.version_ihl == VERSION_IHL {
-        HEADER_LEN
-    } else {
-        uncommon_header_len(header, packet.len())?
-    };
-    match packet.get(header_len..usize::from(header.total_len.get())) {
-        Some(payload) => Ok((header, payload)),
-        None => Err(unlikely(Malformed::TotalLength)),
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn uncommon_header_len(header: &Header, packet_len: usize) -> Result<usize, Malformed> {
     if header.version_ihl >> 4 != 4 {
         return Err(Malformed::Version);
     }
-    if header.header_len() < HEADER_LEN || header.header_len() > packet_len {
+    if header.header_len() < HEADER_LEN || header.header_len() > packet.len() {
         return Err(Malformed::HeaderLength);
     }
-    Ok(header.header_len())
+    let payload =
+        packet.get(header.header_len()..usize::from(header.total_len.get())).ok_or(Malformed::TotalLength)?;
+    Ok((header, payload))
+}
+
+/// Splits an ordinary packet: without options, not a fragment, with a right checksum. That is a shorter way
+/// than [`parse`] for nearly all packets; `None` says only that this one is not ordinary.
+#[inline]
+#[must_use]
+pub fn parse_ordinary(packet: &[u8]) -> Option<(&Header, &[u8])> {
+    let (header, rest) = Header::ref_from_prefix(packet).ok()?;
+    let payload_len = usize::from(header.total_len.get()).wrapping_sub(HEADER_LEN);
+    let ordinary = header.version_ihl == VERSION_IHL
+        && !header.is_fragment()
+        && Sum::ZERO.bytes(header.as_bytes()).is_correct();
+    if ordinary { Some((header, rest.get(..payload_len)?)) } else { None }
 }
 
 /// Whether the header checksum (RFC 791 §3.1, over the options too) is right.
 #[inline]
 #[must_use]
 pub fn checksum_is_correct(packet: &[u8], header: &Header) -> bool {
-    if header.version_ihl == VERSION_IHL {
-        return Sum::ZERO.bytes(header.as_bytes()).is_correct();
-    }
     packet.get(..header.header_len()).is_some_and(|bytes| Sum::ZERO.bytes(bytes).is_correct())
 }
 
@@ -205,6 +202,10 @@ mod tests {
             let mut header = *parse(&PACKET).unwrap().0;
             header.fragment = field.into();
             assert_eq!(header.is_fragment(), is, "{field:#x}");
+            header.total_len = 20.into();
+            header.checksum = 0.into();
+            header.checksum = Sum::ZERO.bytes(header.as_bytes()).field();
+            assert_eq!(parse_ordinary(header.as_bytes()).is_none(), is, "{field:#x}");
         }
     }
 
@@ -239,6 +240,9 @@ mod tests {
             prop_assert_eq!(rest, &payload[..]);
             prop_assert!(options(&bytes, header).starts_with(&options_in));
             prop_assert!(checksum_is_correct(&bytes, header));
+            let ordinary = parse_ordinary(&bytes);
+            prop_assert_eq!(ordinary.is_some(), options_in.is_empty());
+            prop_assert!(ordinary.is_none_or(|split| split == (header, rest)));
         }
 
         #[test]
@@ -267,6 +271,7 @@ mod tests {
             bytes[at] ^= flip;
             let noticed = parse(&bytes).map_or(true, |(header, _)| !checksum_is_correct(&bytes, header));
             prop_assert!(noticed);
+            prop_assert!(parse_ordinary(&bytes).is_none());
         }
 
         #[test]
