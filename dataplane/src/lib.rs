@@ -16,6 +16,7 @@ pub mod ident;
 pub mod link;
 mod mailbox;
 mod neighbour;
+pub mod null;
 mod pipeline;
 pub mod port;
 mod relay;
@@ -28,5 +29,5 @@ mod tick;
 pub mod worker;
 
 pub use link::{FromKeeper, KeeperLink, ToKeeper};
-pub use run::{Idle, RunError, RunOptions, run};
+pub use run::{Confinement, Idle, RunError, RunOptions, run};
 pub use worker::Worker;

@@ -56,7 +56,10 @@ impl Mailbox {
 
     /// Hands the old set over to be taken down.
     pub(crate) fn give_back(&self, tables: Arc<Tables>) {
-        // Without a taker (the attach thread ends) the worker lets go of it itself.
-        drop(self.retired.try_send(tables));
+        if let Err(refused) = self.retired.try_send(tables) {
+            // Without a taker (the attach thread ends) the mapping stays until the process ends: the
+            // worker has no system call to take it down.
+            std::mem::forget(refused.into_inner());
+        }
     }
 }

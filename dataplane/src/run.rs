@@ -15,7 +15,7 @@ use sixlane_tables::{SegmentError, Tables, WorkerSegment};
 use sixlane_xsk::TakeOver;
 use sixlane_xsk::handover::TakeOverError;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::thread::{Builder, Scope};
 use std::time::Duration;
 
@@ -35,6 +35,18 @@ pub struct RunOptions {
     pub cores: Vec<usize>,
     /// What an idle worker does.
     pub idle: Idle,
+    /// How the threads give up system calls; `None` in tests.
+    pub confinement: Option<Confinement>,
+}
+
+/// How a thread gives up the system calls that it does not need, once everything is set up. A worker
+/// keeps too few to end singly, so it waits for the end of the process when it has retired.
+#[derive(Debug, Clone, Copy)]
+pub struct Confinement {
+    /// Called on each worker's thread before its first turn.
+    pub worker: fn() -> io::Result<()>,
+    /// Called on the attach thread before it says ready.
+    pub attach: fn() -> io::Result<()>,
 }
 
 /// Why the data plane could not start.
@@ -85,6 +97,9 @@ pub enum RunError {
         /// What does not fit.
         source: TakeOverError,
     },
+    /// A thread could not give up its system calls.
+    #[error("the data plane cannot be confined: {0}")]
+    Confine(#[source] io::Error),
     /// A thread could not be started.
     #[error("worker {worker}: its thread cannot be started: {source}")]
     Thread {
@@ -95,7 +110,8 @@ pub enum RunError {
     },
 }
 
-/// Runs the data plane until the keeper says stop. Blocks; the calling thread is the attach thread.
+/// Runs the data plane until the keeper says stop. Blocks; the calling thread is the attach thread. With a
+/// [`Confinement`] an orderly stop ends the process here, with exit code 0.
 ///
 /// # Errors
 /// What stood in the way of a start. Once the workers run, a broken link is no error: they forward on
@@ -116,23 +132,46 @@ pub fn run(mut link: Box<dyn KeeperLink>, options: &RunOptions) -> Result<(), Ru
         link.send(ToKeeper::WorkerSegment { worker: station.worker, fd }).map_err(RunError::Link)?;
     }
     let (retired, returned) = crossbeam_channel::bounded(stations.len());
+    let (begun, confined) = crossbeam_channel::bounded(stations.len());
+    let parted = Barrier::new(stations.len() + 1);
     let mailboxes: Vec<_> = stations.iter().map(|_| Mailbox::new(retired.clone())).collect();
     std::thread::scope(|scope| {
         for (((successor, station), segment), mailbox) in
             successors.into_iter().zip(&stations).zip(&segments).zip(&mailboxes)
         {
             let tables = Arc::clone(&maps.tables);
-            let life = Life { station, segment, mailbox, tables, idle: options.idle };
+            let steps = Steps { confinement: options.confinement, begun: begun.clone(), parted: &parted };
+            let life = Life { station, segment, mailbox, tables, idle: options.idle, steps };
             if let Err(error) = life.begin(scope, successor, options.cores.get(usize::from(station.worker))) {
                 mailboxes.iter().for_each(Mailbox::stop);
                 return Err(error);
             }
         }
+        confine_all(options, stations.len(), &confined)
+            .inspect_err(|_| mailboxes.iter().for_each(Mailbox::stop))?;
         if link.send(ToKeeper::Ready).is_ok() {
             serve(link.as_mut(), maps, &mailboxes, &returned);
         }
+        if options.confinement.is_some() && mailboxes.iter().all(Mailbox::stopped) {
+            parted.wait();
+            std::process::exit(0);
+        }
         Ok(())
     })
+}
+
+/// Waits until every worker has given up its system calls, then does the same on this thread. No worker
+/// turns before.
+fn confine_all(
+    options: &RunOptions,
+    workers: usize,
+    confined: &crossbeam_channel::Receiver<io::Result<()>>,
+) -> Result<(), RunError> {
+    for _ in 0..workers {
+        let gone = |_| Err(io::ErrorKind::BrokenPipe.into());
+        confined.recv().unwrap_or_else(gone).map_err(RunError::Confine)?;
+    }
+    options.confinement.map_or(Ok(()), |confinement| (confinement.attach)()).map_err(RunError::Confine)
 }
 
 /// Receives until the keeper says stop; when the keeper is gone, leaves the workers running.
@@ -179,6 +218,16 @@ struct Life<'env> {
     mailbox: &'env Mailbox,
     tables: Arc<Tables>,
     idle: Idle,
+    steps: Steps<'env>,
+}
+
+/// What a worker and the attach thread tell each other at the beginning and the end.
+struct Steps<'env> {
+    confinement: Option<Confinement>,
+    /// The worker has given up its system calls, or could not.
+    begun: crossbeam_channel::Sender<io::Result<()>>,
+    /// All have retired.
+    parted: &'env Barrier,
 }
 
 impl<'env> Life<'env> {
@@ -207,6 +256,11 @@ impl<'env> Life<'env> {
         let ports = ports.map(|(queue, &index)| XdpPort::new(queue, index)).collect();
         let mut worker = Worker::new(ports, pool, self.segment, self.tables, clock());
         let mut pace = Pace::new(self.idle);
+        let confined = self.steps.confinement.map_or(Ok(()), |confinement| (confinement.worker)());
+        let fit = confined.is_ok();
+        if self.steps.begun.send(confined).is_err() || !fit {
+            return;
+        }
         while !self.mailbox.stopped() {
             let count = worker.turn(clock());
             if let Some(tables) = self.mailbox.take() {
@@ -217,5 +271,12 @@ impl<'env> Life<'env> {
             }
         }
         worker.retire();
+        if self.steps.confinement.is_some() {
+            // Ending this thread takes more system calls than it has: the process ends as a whole.
+            self.steps.parted.wait();
+            loop {
+                std::thread::park();
+            }
+        }
     }
 }

@@ -82,7 +82,7 @@ impl<'a, P: Port<'a>> Worker<'a, P> {
     }
 
     /// Ends the worker: it looks at the tables no more. Its frames stay where they are.
-    pub fn retire(self) {
+    pub fn retire(&self) {
         self.segment.epoch().go_offline();
     }
 

@@ -43,6 +43,8 @@ impl<'a, P: Port<'a>> Worker<'a, P> {
         tables: Arc<Tables>,
         now: u64,
     ) -> Self {
+        // The first turn may be long in coming: until then the beginning counts as a sign of life.
+        segment.epoch().beat(now);
         segment.epoch().go_online(tables.token());
         let settings = tables.enter().map_or_else(|Corrupt| Settings::default(), |view| *view.settings());
         let mut egress = [ABSENT; PORTS];

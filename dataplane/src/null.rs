@@ -1,0 +1,63 @@
+//! The least that a forwarder can do: swap the MAC addresses and send back. The measure of the relay's
+//! own cost (G10), over the same ports, pool and batch.
+
+use crate::batch::Batch;
+use crate::port::Port;
+use sixlane_xsk::FramePool;
+
+/// Forwards everything by the port it came by.
+pub struct NullForwarder<'a, P> {
+    port: P,
+    pool: FramePool<'a>,
+    batch: Batch,
+}
+
+impl<'a, P: Port<'a>> NullForwarder<'a, P> {
+    /// A forwarder over one port.
+    #[must_use]
+    pub fn new(port: P, pool: FramePool<'a>) -> Self {
+        Self { port, pool, batch: Batch::new() }
+    }
+
+    /// The pool and the port.
+    #[must_use]
+    pub fn into_parts(self) -> (P, FramePool<'a>) {
+        (self.port, self.pool)
+    }
+
+    /// One turn. Gives how many packets were forwarded.
+    pub fn turn(&mut self) -> usize {
+        let Self { port, pool, batch } = self;
+        port.reclaim(pool);
+        port.refill(pool);
+        port.receive(pool, batch);
+        let count = batch.len();
+        for at in batch.positions() {
+            swap(batch, at, pool);
+            let (start, len) = batch.extent(at);
+            if let Some(frame) = batch.take(at)
+                && let Err(frame) = port.submit(pool, frame, start, len)
+            {
+                pool.release(frame);
+            }
+        }
+        batch.clear();
+        port.flush();
+        port.release_received(pool);
+        // A port that cannot send keeps what was queued.
+        let _ = port.wake();
+        count
+    }
+}
+
+/// Exchanges the two MAC addresses of a packet.
+#[inline]
+fn swap(batch: &mut Batch, at: u8, pool: &FramePool<'_>) {
+    let start = usize::from(batch.extent(at).0);
+    if let Some(chunk) = batch.chunk_mut(at, pool.umem())
+        && let Some(addresses) = chunk.get_mut(start..).and_then(|bytes| bytes.first_chunk_mut::<12>())
+    {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = *addresses;
+        *addresses = [g, h, i, j, k, l, a, b, c, d, e, f];
+    }
+}
