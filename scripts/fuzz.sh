@@ -17,11 +17,26 @@ export RUSTFLAGS="-Zsanitizer=address -Cpasses=sancov-module -Cllvm-args=-saniti
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing -Cforce-frame-pointers=yes"
 
+build() {
+    cargo build --quiet --release --target "$target" --target-dir target --bin "$1"
+}
+
 for name in "${targets[@]}"; do
-    cargo build --quiet --release --target "$target" --target-dir target --bin "$name"
+    build "$name"
     mkdir -p "corpus/$name" "artifacts/$name"
+    if [ "$name" = packet_in ]; then
+        build seeds
+        "target/$target/release/seeds" "corpus/$name"
+    else
+        cp "seeds/$name"/* "corpus/$name"
+    fi
     echo "== $name, $seconds s"
-    "target/$target/release/$name" -max_total_time="$seconds" -max_len=4096 -print_final_stats=1 \
-        -artifact_prefix="artifacts/$name/" "corpus/$name" "seeds/$name" 2>&1 |
-        grep -E '^(stat::(number_of_executed_units|average_exec_per_sec|peak_rss_mb)|==|SUMMARY|.*ERROR)|DONE|panicked|Test unit' 
+    log="artifacts/$name/log"
+    if ! "target/$target/release/$name" -max_total_time="$seconds" -max_len=4096 -print_final_stats=1 \
+        -artifact_prefix="artifacts/$name/" "corpus/$name" >"$log" 2>&1; then
+        tail -n 60 "$log"
+        echo "FAILED: $name; the input is in tests/fuzz/artifacts/$name/"
+        exit 1
+    fi
+    grep -E '^stat::(number_of_executed_units|average_exec_per_sec|peak_rss_mb)|DONE' "$log"
 done
