@@ -211,8 +211,14 @@ impl Consumer {
     /// The oldest message, if there is one. A head that cannot be (a corrupt or foreign ring) reads as
     /// empty.
     pub fn pop(&mut self, ring: RingReader<'_>, partner: &PartnerLine) -> Option<Message> {
-        if ring.0.line.generation.load(Ordering::Acquire) != self.generation {
-            return None;
+        let generation = ring.0.line.generation.load(Ordering::Acquire);
+        if generation != self.generation {
+            if self.generation != 0 {
+                return None;
+            }
+            // Attached before the producer opened the ring: all that is in it is to be read.
+            self.generation = generation;
+            partner.generation.store(generation, Ordering::Release);
         }
         let unread = ring.0.line.head.load(Ordering::Acquire).wrapping_sub(self.tail);
         if unread == 0 || unread > ring.0.capacity() {
