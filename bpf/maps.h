@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
-/* The sets that control fills, the sockets, and the counters. Keys are in network order. */
+/*
+ * The sets that control fills, the sockets, and the counters. Keys are in network order. A set has
+ * room for twice its limit: a new content is added before the old one is removed.
+ */
 #ifndef SIXLANE_MAPS_H
 #define SIXLANE_MAPS_H
 
@@ -11,7 +14,7 @@
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, SIXLANE_PORTS_MAX);
+	__uint(max_entries, 2 * SIXLANE_PORTS_MAX);
 	__type(key, struct sixlane_port_key);
 	__type(value, struct sixlane_port);
 } ports SEC(".maps");
@@ -19,7 +22,7 @@ struct {
 /* IPv4 addresses at which tunnels end; the value says which services. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, SIXLANE_ADDRESSES_MAX);
+	__uint(max_entries, 2 * SIXLANE_ADDRESSES_MAX);
 	__type(key, __u32);
 	__type(value, __u32);
 } relay4 SEC(".maps");
@@ -27,7 +30,7 @@ struct {
 /* IPv6 addresses of the box: the kernel's, also inside served prefixes. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, SIXLANE_ADDRESSES_MAX);
+	__uint(max_entries, 2 * SIXLANE_ADDRESSES_MAX);
 	__uint(key_size, 16);
 	__type(value, __u32);
 } local6 SEC(".maps");
@@ -36,7 +39,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, SIXLANE_PREFIXES_MAX);
+	__uint(max_entries, 2 * SIXLANE_PREFIXES_MAX);
 	__type(key, struct sixlane_prefix6);
 	__type(value, __u32);
 } served6 SEC(".maps");
@@ -44,7 +47,7 @@ struct {
 /* Slot: port index * SIXLANE_QUEUES_MAX + queue. */
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
-	__uint(max_entries, SIXLANE_PORTS_MAX *SIXLANE_QUEUES_MAX);
+	__uint(max_entries, SIXLANE_PORTS_MAX * SIXLANE_QUEUES_MAX);
 	__type(key, __u32);
 	__type(value, __u32);
 } xsks SEC(".maps");

@@ -248,3 +248,111 @@ impl fmt::Display for What<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(step: Step, errno: Errno) -> SetupError {
+        SetupError::step(step, "wan4", errno.into())
+    }
+
+    #[test]
+    fn kernels_before_6_1_are_refused() {
+        for release in ["5.15.0-91-generic", "6.0.19", "4.19.0", "6"] {
+            let refused = check_release(release).unwrap_err().to_string();
+            assert!(refused.starts_with(&format!("kernel {release} is too old: ")), "{refused}");
+            assert!(refused.ends_with("boot a newer kernel"), "{refused}");
+        }
+        for release in ["6.1.0-18-amd64", "6.18.44-fc-v657", "7.0.0", "10.0"] {
+            assert!(check_release(release).is_ok(), "{release}");
+        }
+        assert!(check_kernel().is_ok());
+    }
+
+    /// Each cause in its sentence, with a remedy behind the semicolon.
+    #[test]
+    fn every_sentence_names_cause_and_remedy() {
+        let bind = Step::BindQueue { queue: 3 };
+        let cases = [
+            (
+                failed(Step::AttachProgram, Errno::OPNOTSUPP),
+                "cannot attach the XDP program to wan4: the driver of wan4 has no native XDP; choose another interface, or set mode = \"generic\" for a slow one",
+            ),
+            (
+                failed(bind, Errno::OPNOTSUPP),
+                "cannot bind to queue 3 of wan4: the driver of wan4 has no zero-copy; set mode = \"auto\" or \"copy\"",
+            ),
+            (
+                failed(bind, Errno::BUSY),
+                "cannot bind to queue 3 of wan4: another AF_XDP socket owns the queue; stop that program (ss --xdp names it)",
+            ),
+            (
+                failed(bind, Errno::INVAL),
+                "cannot bind to queue 3 of wan4: the interface has no such queue, or its driver refuses the socket; compare with ethtool -l wan4",
+            ),
+            (
+                failed(bind, Errno::NODEV),
+                "cannot bind to queue 3 of wan4: interface wan4 does not exist; create it or correct its name",
+            ),
+            (
+                failed(Step::RegisterFrames, Errno::NOBUFS),
+                "cannot register the memory for frames: the frames exceed the memory that may be locked; grant CAP_IPC_LOCK, raise LimitMEMLOCK, or lower frames",
+            ),
+            (
+                failed(Step::CreateFrames, Errno::NOMEM),
+                "cannot make the memory for frames: there are too few free huge pages; raise vm.nr_hugepages or lower frames",
+            ),
+            (
+                failed(Step::AttachProgram, Errno::BUSY),
+                "interface wan4 is occupied by another XDP program; detach it first, for example with: ip link set dev wan4 xdp off",
+            ),
+            (
+                failed(Step::SizeRings, Errno::IO),
+                "cannot set the ring sizes of a socket for wan4: Input/output error (os error 5); see the kernel's log (dmesg) for the reason",
+            ),
+        ];
+        for (error, sentence) in cases {
+            assert_eq!(error.to_string(), sentence);
+        }
+    }
+
+    #[test]
+    fn an_occupant_is_named_as_far_as_it_is_known() {
+        let occupied = |id, name: Option<&str>| {
+            let cause = Cause::Occupied { id, name: name.map(str::to_owned) };
+            SetupError::known(Step::AttachProgram, "wan4", cause, Errno::BUSY.into()).to_string()
+        };
+        let before = "interface wan4 is occupied by another XDP program";
+        assert!(occupied(42, None).starts_with(&format!("{before} (id 42); ")));
+        assert!(occupied(42, Some("xdp_pass")).starts_with(&format!("{before} (id 42, xdp_pass); ")));
+    }
+
+    #[test]
+    fn a_driver_without_a_feature_is_no_other_failure() {
+        assert!(failed(Step::BindQueue { queue: 0 }, Errno::OPNOTSUPP).is_unsupported());
+        assert!(!failed(Step::BindQueue { queue: 0 }, Errno::BUSY).is_unsupported());
+    }
+
+    /// In a thread that has given its capabilities up.
+    #[test]
+    fn the_missing_capability_is_named() {
+        let asked = std::thread::spawn(|| {
+            let none = rustix::thread::CapabilitySets {
+                effective: CapabilitySet::empty(),
+                permitted: CapabilitySet::empty(),
+                inheritable: CapabilitySet::empty(),
+            };
+            rustix::thread::set_capabilities(None, none).unwrap();
+            let steps = [Step::LoadProgram, Step::OpenSocket, Step::RegisterFrames];
+            steps.map(|step| failed(step, Errno::PERM).to_string())
+        });
+        let [load, open, register] = asked.join().unwrap();
+        assert_eq!(
+            load,
+            "cannot load the XDP program: CAP_BPF is missing; start as root or grant CAP_BPF to the service"
+        );
+        assert!(open.contains("CAP_NET_RAW is missing"), "{open}");
+        assert!(register.contains("CAP_IPC_LOCK is missing"), "{register}");
+    }
+}

@@ -2,6 +2,7 @@
 //! capability can use them.
 #![allow(unsafe_code)] // bpf(2) through libbpf's thin wrappers
 
+use std::collections::HashSet;
 use std::io;
 use std::marker::PhantomData;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -171,7 +172,7 @@ fn socket_slot(port: u8, queue: u16) -> io::Result<u32> {
 
 impl<K, V> Map<K, V>
 where
-    K: FromBytes + IntoBytes + Immutable + PartialEq,
+    K: FromBytes + IntoBytes + Immutable,
     V: FromBytes + IntoBytes + Immutable,
 {
     /// Invariant: the map's keys and values have the sizes of K and V.
@@ -258,11 +259,13 @@ where
     /// # Errors
     /// The kernel's; what was done until then stays.
     pub fn replace(&self, entries: &[(K, V)]) -> io::Result<()> {
+        let mut wanted = HashSet::with_capacity(entries.len());
         for (key, value) in entries {
             self.set(key, value)?;
+            wanted.insert(key.as_bytes());
         }
         for key in self.keys()? {
-            if !entries.iter().any(|(wanted, _)| *wanted == key) {
+            if !wanted.contains(key.as_bytes()) {
                 self.remove(&key)?;
             }
         }

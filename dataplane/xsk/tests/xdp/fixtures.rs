@@ -2,7 +2,12 @@
 
 use crate::packets::*;
 use crate::runner::{Runner, XDP_DROP, XDP_PASS, XDP_REDIRECT};
-use sixlane_xsk::uapi::{FORWARD_ALL, XdpCounters};
+use std::net::Ipv6Addr;
+
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+use sixlane_xsk::maps::Maps;
+use sixlane_xsk::program::load;
+use sixlane_xsk::uapi::{FORWARD_ALL, PREFIXES_MAX, Prefix6, XdpCounters};
 
 /// Frames with a name and the expected answer where a socket is present.
 type Fixtures = Vec<(&'static str, Vec<u8>, u32)>;
@@ -299,4 +304,67 @@ fn sets_follow_their_writer() {
     assert_eq!(runner.run(&served), XDP_PASS);
     runner.program.maps().remove_local6(SERVED).unwrap();
     assert_eq!(runner.run(&served), XDP_REDIRECT);
+}
+
+/// The keeper has neither CAP_PERFMON nor CAP_SYS_ADMIN, and the verifier is stricter then.
+#[test]
+fn the_keepers_capabilities_suffice() {
+    let loaded = std::thread::spawn(|| {
+        let keepers = CapabilitySet::BPF | CapabilitySet::NET_ADMIN | CapabilitySet::NET_RAW;
+        let sets = CapabilitySets { effective: keepers, permitted: keepers, inheritable: keepers };
+        set_capabilities(None, sets).unwrap();
+        load().map(drop)
+    });
+    loaded.join().unwrap().unwrap();
+}
+
+/// The maps can be used by a process without any capability that was given their descriptors.
+#[test]
+fn maps_need_no_capability() {
+    let runner = Runner::new(0);
+    let fds = runner.program.maps().fds().map(|fd| fd.try_clone_to_owned().unwrap());
+    let used = std::thread::spawn(|| {
+        let none = CapabilitySet::empty();
+        let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+        set_capabilities(None, sets).unwrap();
+        let maps = Maps::from_fds(fds).unwrap();
+        maps.add_local6(NATIVE).unwrap();
+        maps.remove_local6(OWN).unwrap();
+        maps.served6.replace(&[]).unwrap();
+        (maps.local6.keys().unwrap().len(), maps.counters(0).unwrap())
+    });
+    assert_eq!(used.join().unwrap(), (2, XdpCounters::default()));
+    assert_eq!(runner.program.maps().served6.keys().unwrap(), []);
+    assert!(load().map(drop).is_ok(), "only that thread gave its capabilities up");
+}
+
+#[test]
+fn descriptors_in_the_wrong_order_are_refused() {
+    let runner = Runner::new(0);
+    let mut fds = runner.program.maps().fds().map(|fd| fd.try_clone_to_owned().unwrap());
+    fds.reverse();
+    assert!(Maps::from_fds(fds).is_err());
+}
+
+/// A full set can be replaced by one that has nothing in common with it.
+#[test]
+fn full_sets_can_be_replaced_and_say_when_they_overflow() {
+    let runner = Runner::new(0);
+    let served6 = &runner.program.maps().served6;
+    let prefixes: Vec<_> = (0..=2 * PREFIXES_MAX)
+        .map(|i| {
+            let address = Ipv6Addr::from((0x2001_u128 << 112) | (u128::from(i) << 80)).octets();
+            (Prefix6 { length: 48, address }, 0)
+        })
+        .collect();
+    let limit = PREFIXES_MAX as usize;
+    served6.replace(&[]).unwrap();
+    served6.replace(&prefixes[..limit]).unwrap();
+    served6.replace(&prefixes[limit..2 * limit]).unwrap();
+    let mut keys = served6.keys().unwrap();
+    keys.sort_unstable_by_key(|key| key.address);
+    assert!(keys.iter().eq(prefixes[limit..2 * limit].iter().map(|(key, _)| key)));
+    let overflow = served6.replace(&prefixes).unwrap_err();
+    assert_eq!(overflow.kind(), std::io::ErrorKind::StorageFull);
+    assert!(served6.get(&keys[0]).unwrap().is_some(), "what was there stays");
 }
