@@ -170,8 +170,6 @@ reasons! {
         "The route leads to a port that this worker does not have.";
     TableCorrupt, "table_corrupt", "docs/ARCHITECTURE.md", none,
         "A record in the shared tables points outside them.";
-    PuntLimit, "punt_limit", "docs/ARCHITECTURE.md", none,
-        "The ring to the control process was full, or its budget was used up.";
 }
 
 impl Reason {
@@ -209,7 +207,7 @@ mod tests {
     extern crate std;
     use super::*;
     use crate::Verdict;
-    use std::{format, fs, path::PathBuf, string::String};
+    use std::{format, fs, path::PathBuf, string::String, vec::Vec};
 
     #[test]
     fn names_are_stable_words_and_unique() {
@@ -238,7 +236,7 @@ mod tests {
     #[test]
     fn only_forwarding_is_answered() {
         let answered = Reason::ALL.into_iter().filter(|reason| reason.answer().is_some());
-        let names: std::vec::Vec<_> = answered.map(Reason::name).collect();
+        let names: Vec<_> = answered.map(Reason::name).collect();
         assert_eq!(
             names,
             [
@@ -253,21 +251,29 @@ mod tests {
         );
     }
 
+    fn repository(path: &str) -> PathBuf {
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+    }
+
+    /// The rows of the table of the shared counters: names and texts.
+    fn shared_counters() -> Vec<(String, String)> {
+        let source = fs::read_to_string(repository("dataplane/tables/src/counters.rs")).unwrap();
+        let table = source.split("\ncounters! {\n").nth(1).unwrap().split("\n}").next().unwrap();
+        let row = |line: &str| {
+            let (name, text) = line.trim().trim_end_matches(',').split_once(": ").unwrap();
+            (name.into(), text.trim_matches('"').into())
+        };
+        table.lines().map(row).collect()
+    }
+
     fn document() -> String {
-        let mut text = String::from(
-            "# Counters\n\n\
-             Generated from the table in `dataplane/tunnel/src/reason.rs`; do not edit. After a change there:\n\
-             `SIXLANE_BLESS=1 cargo test -p sixlane-tunnel counters_document`.\n\n\
-             At any quiescent moment, for each worker and in total, in packets:\n\n\
-             ```text\n\
-             received + injected + generated\n\
-             \x20   = transmitted + local + punted + dropped(by reason) + consumed + held\n\
-             ```\n\n\
-             Every dropped packet counts once, under the first check that it fails. A packet that is answered by\n\
-             an ICMPv6 error counts under its own reason, whether or not the error was sent. An answer is never\n\
-             sent about an ICMPv6 error, to a source that was not checked, or beyond the budget.\n\n\
-             | reason | because of | answer | what happened |\n|---|---|---|---|\n",
-        );
+        let mut text = String::from(include_str!("reason/counters.md"));
+        text += "\n## Packets\n\n| counter | what it counts |\n|---|---|\n";
+        for (name, meaning) in shared_counters() {
+            text += &format!("| `{name}` | {meaning} |\n");
+        }
+        text +=
+            "\n## Reasons of drops\n\n| reason | because of | answer | what happened |\n|---|---|---|---|\n";
         for reason in Reason::ALL {
             let answer = match reason.answer() {
                 Some(error) => format!("ICMPv6 {}/{}", error.kind(), error.code()),
@@ -281,13 +287,13 @@ mod tests {
 
     #[test]
     fn counters_document_is_up_to_date() {
-        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/COUNTERS.md");
+        let path = repository("docs/COUNTERS.md");
         if std::env::var_os("SIXLANE_BLESS").is_some() {
             fs::write(&path, document()).unwrap();
         }
         assert!(
             fs::read_to_string(&path).is_ok_and(|text| text == document()),
-            "docs/COUNTERS.md differs from the table of reasons; regenerate it with\n    \
+            "docs/COUNTERS.md differs from the tables of reasons and counters; regenerate it with\n    \
              SIXLANE_BLESS=1 cargo test -p sixlane-tunnel counters_document"
         );
     }
