@@ -95,6 +95,12 @@ impl Arena {
         (self.used, self.usable * SEGMENT_BYTES)
     }
 
+    /// The first byte that was never used.
+    #[cfg(test)]
+    pub(crate) fn high_water(&self) -> usize {
+        self.fresh
+    }
+
     /// Adds a segment, not to be used before [`Arena::acknowledge`].
     pub(crate) fn grow(&mut self) -> Result<u32, SegmentError> {
         if self.segments.len() >= self.limit {
@@ -186,7 +192,7 @@ impl Arena {
     pub(crate) fn free(&mut self, block: Block) {
         let size = GRANULE << block.order;
         if self.poison {
-            self.region.write(block.offset.bytes(), &vec![POISON; size]);
+            self.region.fill(block.offset.bytes(), size, POISON);
         }
         self.used -= size;
         if let Some(list) = self.free.get_mut(block.order as usize) {

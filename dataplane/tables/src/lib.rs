@@ -35,6 +35,9 @@ pub mod worker;
 #[cfg(not(loom))]
 pub mod writer;
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 #[cfg(not(loom))]
 pub use crate::{
     adjacency::{Adjacency, NextHopId},

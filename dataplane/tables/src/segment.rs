@@ -150,6 +150,9 @@ pub(crate) enum Access {
     Writable,
 }
 
+/// An arena is not reserved with less than this.
+const RESERVED_LEAST: usize = 1 << 30;
+
 /// A reservation of address space into which segments are mapped one behind the other. Offsets count
 /// bytes from its base, so growing never moves anything.
 ///
@@ -179,12 +182,20 @@ impl Atomics for core::sync::atomic::AtomicU8 {}
 impl<T: Atomics, const N: usize> Atomics for [T; N] where [T; N]: FromBytes {}
 
 impl Region {
-    /// Reserves `bytes` of address space (no memory) for mappings with `access`.
+    /// Reserves `bytes` of address space (no memory) for mappings with `access`. Where there is not as much
+    /// (an address-space limit, a tool that watches memory), an arena gets by with less and grows less.
     pub(crate) fn reserve(bytes: usize, access: Access) -> Result<Self, SegmentError> {
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
-        // SAFETY: a new anonymous mapping at an address of the kernel's choice; it touches nothing that exists.
-        let base =
-            unsafe { rustix::mm::mmap_anonymous(core::ptr::null_mut(), bytes, ProtFlags::empty(), flags) };
+        let mut bytes = bytes;
+        let base = loop {
+            // SAFETY: a new anonymous mapping at an address of the kernel's choice; it touches nothing that exists.
+            let base =
+                unsafe { rustix::mm::mmap_anonymous(core::ptr::null_mut(), bytes, ProtFlags::empty(), flags) };
+            if base.is_ok() || bytes <= RESERVED_LEAST {
+                break base;
+            }
+            bytes /= 2;
+        };
         let base = base.map_err(SegmentError::system("mmap"))?;
         let base = NonNull::new(base.cast::<u8>()).ok_or(SegmentError::NoRoom)?;
         Ok(Self { base, reserved: bytes, mapped: AtomicUsize::new(0), access })
@@ -282,13 +293,25 @@ impl Region {
             return None;
         }
         let words = self.atomic_slice::<AtomicU64>(offset, bytes.len().div_ceil(8))?;
-        for (word, chunk) in words.iter().zip(bytes.chunks(8)) {
+        let (chunks, rest) = bytes.as_chunks::<8>();
+        for (word, chunk) in words.iter().zip(chunks) {
+            word.store(u64::from_ne_bytes(*chunk), Ordering::Relaxed);
+        }
+        if let (Some(word), false) = (words.last(), rest.is_empty()) {
             let mut padded = [0; 8];
-            for (to, from) in padded.iter_mut().zip(chunk) {
-                *to = *from;
-            }
+            padded.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
             word.store(u64::from_ne_bytes(padded), Ordering::Relaxed);
         }
+        Some(())
+    }
+
+    /// Fills whole words with `byte`, as [`Region::write`] would.
+    pub(crate) fn fill(&self, offset: usize, bytes: usize, byte: u8) -> Option<()> {
+        if self.access != Access::Writable {
+            return None;
+        }
+        let words = self.atomic_slice::<AtomicU64>(offset, bytes.div_ceil(8))?;
+        words.iter().for_each(|word| word.store(u64::from_ne_bytes([byte; 8]), Ordering::Relaxed));
         Some(())
     }
 }

@@ -551,6 +551,11 @@ impl TableWriter {
         self.partners.all().get(usize::from(worker))
     }
 
+    #[cfg(test)]
+    pub(crate) fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
     /// What the tables occupy.
     #[must_use]
     pub fn memory(&self) -> Memory {

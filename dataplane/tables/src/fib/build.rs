@@ -10,7 +10,7 @@ use super::{CHILD, NODE_BITS, NODE_ENTRIES, ROOT_BITS, ROOT_ENTRIES, node};
 use crate::adjacency::NextHopId;
 use crate::arena::{Arena, Block};
 use crate::layout::Offset;
-use crate::sync::Ordering;
+use crate::sync::{AtomicU32, Ordering};
 use crate::writer::TableError;
 use zerocopy::IntoBytes;
 
@@ -212,7 +212,7 @@ impl Fib {
         let mut link = Link::Root;
         while prefix.len > page.end {
             let at = page.offset.bytes() + index(prefix.bits, page.end, page.width) * 4;
-            let entry = read(arena, at);
+            let entry = words(arena, at, 1).first().map_or(0, |word| word.load(Ordering::Relaxed));
             // A node without routes of its own is not changed but replaced by its parent's entry.
             if entry & CHILD == 0 || !self.has_below(Prefix::new(prefix.bits, page.end)) {
                 break;
@@ -242,15 +242,14 @@ impl Fib {
         builder.fill(&mut fresh, first, (page.end, page.width), &routes)?;
         let at = page.offset.bytes() + first * 4;
         let mut retired = Vec::new();
-        for entry in 0..count {
-            nodes_below(builder.arena, read(builder.arena, at + entry * 4), &mut retired);
+        for entry in words(builder.arena, at, count) {
+            nodes_below(builder.arena, entry.load(Ordering::Relaxed), &mut retired);
         }
         if let [value] = fresh[..] {
             return Ok(Change { link: Link::Entry(at), value, retired });
         }
-        let entries = 1usize << page.width;
-        let mut copy: Vec<u32> =
-            (0..entries).map(|entry| read(builder.arena, page.offset.bytes() + entry * 4)).collect();
+        let old = words(builder.arena, page.offset.bytes(), 1 << page.width);
+        let mut copy: Vec<u32> = old.iter().map(|entry| entry.load(Ordering::Relaxed)).collect();
         copy.iter_mut().skip(first).zip(&fresh).for_each(|(to, from)| *to = *from);
         let offset = builder.store(copy.as_bytes())?.granules();
         let is_root = matches!(link, Link::Root);
@@ -259,10 +258,9 @@ impl Fib {
     }
 }
 
-/// The word at byte `at` of the arena. The writer reads only what it wrote, so the 0 of the impossible
-/// case (outside the arena) is never seen.
-fn read(arena: &Arena, at: usize) -> u32 {
-    arena.region().atomics::<crate::sync::AtomicU32>(at).map_or(0, |word| word.load(Ordering::Relaxed))
+/// `count` entries from byte `at` of the arena. The writer asks only for what it wrote, so they are there.
+fn words(arena: &Arena, at: usize, count: usize) -> &[AtomicU32] {
+    arena.region().atomic_slice(at, count).unwrap_or_default()
 }
 
 /// Adds the node that `entry` names, and those below it.

@@ -112,6 +112,3 @@ pub(crate) fn look_up6(region: &Region, root: &Root, hi: &[u64], lo: &[u64], out
         condemn(out);
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,78 @@
+//! FAIL-23, ATK-57: garbage in the tables makes wrong answers, never a crash.
+
+use sixlane_tunnel::{Class4, Classes};
+
+use super::*;
+use crate::ClassRange;
+use crate::arena::Arena;
+use crate::layout::at;
+
+const FLIPS: u32 = 1_000_000;
+
+/// Flips a bit; the answer undoes it.
+fn flip(arena: &Arena, random: &mut Random) -> (usize, u64) {
+    let end = arena.high_water() as u64;
+    // The control line and the newest records (root, settings, classes) are few bytes: visit them often.
+    let byte = match random.below(4) {
+        0 => at::CONTROL as u64 + random.below(64),
+        1 => end - 16_384 + random.below(16_384),
+        _ => random.below(end),
+    };
+    let word = byte as usize & !7;
+    let old: u64 = *arena.region().record(word).unwrap();
+    arena.region().write(word, &(old ^ 1 << random.below(64)).to_ne_bytes()).unwrap();
+    (word, old)
+}
+
+fn use_all(tables: &Tables, random: &mut Random) -> u32 {
+    let Ok(view) = tables.enter() else { return 0 };
+    let keys: [u32; 8] = core::array::from_fn(|_| random.next() as u32);
+    let hi: [u64; 8] = core::array::from_fn(|_| random.next() >> random.below(64));
+    let mut out = [NextHopId::NONE; 16];
+    view.lookup4_batch(&keys, &mut out[..8]);
+    view.lookup6_batch(&hi, &hi, &mut out[8..]);
+    let known = out.iter().filter(|id| view.adjacency(**id).is_some()).count() as u32;
+    assert!(out.iter().all(|id| id.0 <= NextHopId::CORRUPT.0), "no node escapes as an answer");
+    let classes = keys.iter().fold(Class4::NONE, |class, key| class.union(view.class4(*key)));
+    let ports = (0..=255).filter(|port| view.settings().port(*port).is_some()).count();
+    known + u32::from(classes.bits()) + ports as u32
+}
+
+fn full_writer(random: &mut Random) -> TableWriter {
+    let mut writer = writer();
+    let ids = add_named(&mut writer, 100);
+    for _ in 0..500 {
+        let id = ids[random.below(100) as usize];
+        writer.set_route4(net4(random.next() as u32, random.below(33) as u8), id).unwrap();
+        writer.set_route6(net6(random.wide() >> random.below(128), random.below(129) as u8), id).unwrap();
+        writer.collect(&[]);
+    }
+    let ranges: Vec<_> = (0..200)
+        .map(|_| ClassRange::of_prefix(random.next() as u32, 8 + random.below(25) as u8, Class4::OWN))
+        .collect();
+    writer.set_classes(&ranges).unwrap();
+    writer
+}
+
+#[test]
+fn flipped_bits_never_crash_a_reader() {
+    let mut random = Random::new(23);
+    let writer = full_writer(&mut random);
+    let tables = attach(&writer);
+    let (mut answers, mut refused) = (0u64, 0u64);
+    let mut undo = Vec::new();
+    for number in 0..FLIPS {
+        undo.push(flip(writer.arena(), &mut random));
+        if number % 4 == 0 {
+            answers += u64::from(use_all(&tables, &mut random));
+            refused += u64::from(tables.enter().is_err());
+        }
+        // Start over now and then, or the root is rubble and nothing behind it is tried.
+        if number % 64 == 0 {
+            for (word, old) in undo.drain(..).rev() {
+                writer.arena().region().write(word, &old.to_ne_bytes()).unwrap();
+            }
+        }
+    }
+    assert!(answers > 0 && refused > 0, "both were seen: {answers} answers, {refused} refusals");
+}
