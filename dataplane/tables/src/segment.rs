@@ -189,8 +189,9 @@ impl Region {
         let mut bytes = bytes;
         let base = loop {
             // SAFETY: a new anonymous mapping at an address of the kernel's choice; it touches nothing that exists.
-            let base =
-                unsafe { rustix::mm::mmap_anonymous(core::ptr::null_mut(), bytes, ProtFlags::empty(), flags) };
+            let base = unsafe {
+                rustix::mm::mmap_anonymous(core::ptr::null_mut(), bytes, ProtFlags::empty(), flags)
+            };
             if base.is_ok() || bytes <= RESERVED_LEAST {
                 break base;
             }
@@ -371,5 +372,115 @@ impl Drop for Region {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours alone and every reference into it borrowed `self`, so none is left.
         let _ = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.reserved) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, OpenOptions};
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    const BYTES: usize = 1 << 16;
+
+    fn sealed() -> (Region, Segment) {
+        let segment = Segment::create("sixlane-test", BYTES, Pages::Plain).unwrap();
+        let region = Region::reserve(2 * BYTES, Access::Writable).unwrap();
+        region.append(&segment).unwrap();
+        segment.seal().unwrap();
+        (region, segment)
+    }
+
+    /// Whether `fd` can be mapped shared with `protection`; the mapping is given back at once.
+    fn maps(fd: BorrowedFd<'_>, protection: ProtFlags) -> Option<*mut c_void> {
+        // SAFETY: a new mapping at an address of the kernel's choice; it touches nothing that exists.
+        unsafe { rustix::mm::mmap(core::ptr::null_mut(), BYTES, protection, MapFlags::SHARED, fd, 0) }.ok()
+    }
+
+    #[test]
+    fn nobody_writes_to_a_sealed_segment_but_its_mapping() {
+        let (region, segment) = sealed();
+        assert!(maps(segment.as_fd(), ProtFlags::READ | ProtFlags::WRITE).is_none(), "mmap for writing");
+        let reading = maps(segment.as_fd(), ProtFlags::READ).expect("mmap for reading");
+        // SAFETY: the range is the mapping just made, and no reference into it exists.
+        let upgraded = unsafe {
+            rustix::mm::mprotect(
+                reading,
+                BYTES,
+                rustix::mm::MprotectFlags::READ | rustix::mm::MprotectFlags::WRITE,
+            )
+        };
+        assert!(upgraded.is_err(), "mprotect to writing");
+        // SAFETY: as above.
+        unsafe { rustix::mm::munmap(reading, BYTES) }.unwrap();
+        assert!(File::from(segment.share().unwrap()).write(&[1]).is_err(), "write(2)");
+        for bytes in [0, BYTES as u64 / 2, BYTES as u64 * 2] {
+            assert!(rustix::fs::ftruncate(&segment, bytes).is_err(), "ftruncate to {bytes}");
+        }
+        let punch = rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
+        assert!(rustix::fs::fallocate(&segment, punch, 0, 4096).is_err(), "a hole");
+        assert!(rustix::fs::fcntl_add_seals(&segment, SealFlags::WRITE).is_err(), "another seal");
+        region.write(0, &[7; 8]).unwrap();
+        assert_eq!(region.record::<u64>(0), Some(&0x0707_0707_0707_0707), "the writer's mapping goes on");
+    }
+
+    #[test]
+    fn opening_it_anew_gives_no_more_rights() {
+        let (_region, segment) = sealed();
+        let path = format!("/proc/self/fd/{}", segment.as_fd().as_raw_fd());
+        assert_eq!(rustix::fs::fstat(&segment).unwrap().st_mode & 0o777, 0o600);
+        if let Ok(mut again) = OpenOptions::new().read(true).write(true).open(&path) {
+            assert!(again.write(&[1]).is_err(), "write(2) through a second open");
+            assert!(
+                maps(again.as_fd(), ProtFlags::READ | ProtFlags::WRITE).is_none(),
+                "mmap through a second open"
+            );
+        }
+        if rustix::process::geteuid().is_root() {
+            // Another user, who was handed the descriptor, cannot open it in another mode.
+            let child = |redirect: &str| {
+                let mut command = Command::new("/bin/sh");
+                command.args(["-c", &format!("exec 3{redirect}/proc/self/fd/0")]).uid(65_534).gid(65_534);
+                command.stdin(Stdio::from(segment.share().unwrap())).stderr(Stdio::null()).status().unwrap()
+            };
+            assert!(!child("<>").success(), "opened for reading and writing");
+            assert!(!child(">>").success(), "opened for writing");
+        }
+    }
+
+    #[test]
+    fn unsealed_and_foreign_descriptors_are_refused() {
+        let open = Segment::create("sixlane-test", BYTES, Pages::Plain).unwrap();
+        assert!(matches!(Segment::accept(open.share().unwrap()), Err(SegmentError::Unsealed)));
+        let file = tempfile::tempfile().unwrap();
+        assert!(matches!(Segment::accept(file.into()), Err(SegmentError::Unsealed)));
+        assert_eq!(Segment::accept(sealed().1.share().unwrap()).unwrap().bytes(), BYTES);
+    }
+
+    #[test]
+    fn references_end_where_the_memory_ends() {
+        let (region, _segment) = sealed();
+        assert!(region.record::<u64>(BYTES - 8).is_some());
+        assert!(region.record::<u64>(BYTES - 7).is_none(), "crooked");
+        assert!(region.record::<u64>(BYTES).is_none(), "reserved, not mapped");
+        assert!(region.records::<u64>(8, BYTES / 8).is_none());
+        assert!(region.records::<u64>(8, usize::MAX / 4).is_none(), "overflow");
+        assert!(region.record::<u64>(usize::MAX - 7).is_none());
+        assert!(region.write(BYTES - 8, &[0; 9]).is_none());
+    }
+
+    #[test]
+    fn a_reader_cannot_write_and_sees_the_writer() {
+        let (region, segment) = sealed();
+        let reader = Region::reserve(BYTES, Access::ReadOnly).unwrap();
+        reader.append(&segment).unwrap();
+        assert!(reader.write(0, &[1]).is_none() && reader.fill(0, 8, 1).is_none());
+        region.write(64, b"sixlane!").unwrap();
+        assert_eq!(reader.record::<[u8; 8]>(64), Some(b"sixlane!"));
+        assert!(matches!(reader.append(&segment), Err(SegmentError::NoRoom)));
     }
 }
