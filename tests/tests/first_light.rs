@@ -68,7 +68,7 @@ fn too_big_is_said(lab: &mut Running) -> Result<(), LabError> {
         (head[0] == 2 && head[1] == 0).then(|| u32::from_be_bytes([head[4], head[5], head[6], head[7]]))
     })?;
     assert_eq!(mtu, 1280);
-    let tunnelled = |frame: &[u8]| frame.get(12..14) == Some(&[8, 0]) && frame.get(23) == Some(&41);
+    let tunnelled = |frame: &[u8]| frame.get(23) == Some(&41) && frame.get(58..74) == Some(&fresh.octets());
     assert_eq!(sink.count(tunnelled)?, 0, "the large packet went into the tunnel");
     let small = packet::ipv6(address::HOST6, fresh, 59, 64, &body[..1240]);
     forger.send6(&small, fresh, 0)?;
