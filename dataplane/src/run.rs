@@ -14,7 +14,7 @@ use core_affinity::CoreId;
 use sixlane_tables::{SegmentError, Tables, WorkerSegment};
 use sixlane_xsk::TakeOver;
 use sixlane_xsk::handover::TakeOverError;
-use std::io;
+use std::io::{self, Write};
 use std::sync::{Arc, Barrier};
 use std::thread::{Builder, Scope};
 use std::time::Duration;
@@ -147,8 +147,11 @@ pub fn run(mut link: Box<dyn KeeperLink>, options: &RunOptions) -> Result<(), Ru
                 return Err(error);
             }
         }
-        confine_all(options, stations.len(), &confined)
-            .inspect_err(|_| mailboxes.iter().for_each(Mailbox::stop))?;
+        if let Err(error) = confine_all(options, stations.len(), &confined) {
+            // Some threads may be confined and could not end by themselves.
+            let _ = writeln!(io::stderr(), "{error}");
+            std::process::exit(1);
+        }
         if link.send(ToKeeper::Ready).is_ok() {
             serve(link.as_mut(), maps, &mailboxes, &returned);
         }

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use sixlane_dataplane::{FromKeeper, Idle, KeeperLink, RunOptions, ToKeeper};
+use sixlane_dataplane::{Confinement, FromKeeper, Idle, KeeperLink, RunOptions, ToKeeper};
 use sixlane_keeper::protocol::{Message, Plan, Ready, Retire, Segment, Text};
 use sixlane_keeper::users::Identity;
 use sixlane_keeper::{Channel, confine};
@@ -29,6 +29,10 @@ fn options(plan: &Plan) -> RunOptions {
     RunOptions {
         cores: plan.cores.iter().take(workers).map(|core| usize::from(*core)).collect(),
         idle: if plan.spin == 0 { Idle::Sleep } else { Idle::Spin },
+        confinement: Some(Confinement {
+            worker: || confine::worker_thread().map_err(io::Error::other),
+            attach: || confine::attach_thread().map_err(io::Error::other),
+        }),
     }
 }
 
