@@ -7,20 +7,13 @@ use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, capabilities};
 use thiserror::Error;
 
-/// The oldest kernel that is supported: major and minor version.
-pub const KERNEL_MIN: (u32, u32) = (6, 1);
-
 /// The call that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Checking the running kernel.
-    CheckKernel,
     /// Loading the XDP program and its maps.
     LoadProgram,
     /// Attaching it to an interface.
     AttachProgram,
-    /// Making the frame arena.
-    CreateFrames,
     /// Opening an AF_XDP socket.
     OpenSocket,
     /// Telling the kernel of the frame arena.
@@ -32,8 +25,6 @@ pub enum Step {
         /// Number of the RX queue.
         queue: u32,
     },
-    /// Writing a map of the XDP program.
-    WriteMap,
 }
 
 /// Why set-up failed. Its text names the cause and the remedy.
@@ -50,8 +41,6 @@ pub struct SetupError {
 /// What was found to be the cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// The kernel is older than [`KERNEL_MIN`]; its release.
-    KernelTooOld(String),
     /// The driver has no native XDP.
     NoXdpSupport,
     /// The driver has no zero-copy.
@@ -75,8 +64,6 @@ pub enum Cause {
     NoSuchInterface,
     /// The MTU or another property of the interface does not suit XDP.
     Unsuitable,
-    /// There are too few huge pages.
-    NoHugePages,
     /// Anything else: the kernel's word for it.
     Other,
 }
@@ -112,32 +99,12 @@ impl SetupError {
     }
 }
 
-/// Checks that the kernel is not too old.
-///
-/// # Errors
-/// [`Cause::KernelTooOld`].
-pub fn check_kernel() -> Result<(), SetupError> {
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    check_release(&release)
-}
-
-fn check_release(release: &str) -> Result<(), SetupError> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
-    let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
-    if (next(), next()) >= KERNEL_MIN {
-        return Ok(());
-    }
-    let source = io::Error::from(io::ErrorKind::Unsupported);
-    Err(SetupError::known(Step::CheckKernel, "", Cause::KernelTooOld(release.to_owned()), source))
-}
-
 /// The cause, from the error number, the call and the capabilities of this process.
 fn cause_of(step: Step, source: &io::Error) -> Cause {
     let errno = source.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
     match (errno, step) {
         (Errno::PERM | Errno::ACCESS, _) => missing_capability(step),
         (Errno::NOBUFS | Errno::NOMEM, Step::RegisterFrames) => Cause::LockedMemory,
-        (Errno::NOMEM, Step::CreateFrames) => Cause::NoHugePages,
         (Errno::BUSY, Step::BindQueue { .. }) => Cause::QueueBusy,
         (Errno::OPNOTSUPP, Step::BindQueue { .. }) => Cause::NoZeroCopy,
         (Errno::OPNOTSUPP, Step::AttachProgram) => Cause::NoXdpSupport,
@@ -152,11 +119,11 @@ fn cause_of(step: Step, source: &io::Error) -> Cause {
 /// The first capability that the step needs and the process lacks.
 fn missing_capability(step: Step) -> Cause {
     let needed: &[(CapabilitySet, &'static str)] = match step {
-        Step::LoadProgram | Step::AttachProgram | Step::WriteMap => {
+        Step::LoadProgram | Step::AttachProgram => {
             &[(CapabilitySet::BPF, "CAP_BPF"), (CapabilitySet::NET_ADMIN, "CAP_NET_ADMIN")]
         }
-        Step::RegisterFrames | Step::CreateFrames => &[(CapabilitySet::IPC_LOCK, "CAP_IPC_LOCK")],
-        Step::OpenSocket | Step::SizeRings | Step::BindQueue { .. } | Step::CheckKernel => {
+        Step::RegisterFrames => &[(CapabilitySet::IPC_LOCK, "CAP_IPC_LOCK")],
+        Step::OpenSocket | Step::SizeRings | Step::BindQueue { .. } => {
             &[(CapabilitySet::NET_RAW, "CAP_NET_RAW")]
         }
     };
@@ -174,11 +141,6 @@ impl fmt::Display for Sentence<'_> {
         let SetupError { step, interface, cause, source } = self.0;
         let what = What(*step, interface);
         match cause {
-            Cause::KernelTooOld(release) => write!(
-                f,
-                "kernel {release} is too old: sixlane needs {}.{} or later; boot a newer kernel",
-                KERNEL_MIN.0, KERNEL_MIN.1
-            ),
             Cause::NoXdpSupport => write!(
                 f,
                 "{what}: the driver of {interface} has no native XDP; choose another interface, or set mode = \"generic\" for a slow one"
@@ -211,9 +173,6 @@ impl fmt::Display for Sentence<'_> {
                 f,
                 "{what}: the driver refuses XDP on {interface} as it is set up ({source}); lower its MTU to 1500 and turn LRO off"
             ),
-            Cause::NoHugePages => {
-                write!(f, "{what}: there are too few free huge pages; raise vm.nr_hugepages or lower frames")
-            }
             Cause::Other => write!(f, "{what}: {source}; see the kernel's log (dmesg) for the reason"),
         }
     }
@@ -236,15 +195,12 @@ impl fmt::Display for What<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(step, interface) = self;
         match step {
-            Step::CheckKernel => write!(f, "cannot use this kernel"),
             Step::LoadProgram => write!(f, "cannot load the XDP program"),
             Step::AttachProgram => write!(f, "cannot attach the XDP program to {interface}"),
-            Step::CreateFrames => write!(f, "cannot make the memory for frames"),
             Step::OpenSocket => write!(f, "cannot open an AF_XDP socket for {interface}"),
             Step::RegisterFrames => write!(f, "cannot register the memory for frames"),
             Step::SizeRings => write!(f, "cannot set the ring sizes of a socket for {interface}"),
             Step::BindQueue { queue } => write!(f, "cannot bind to queue {queue} of {interface}"),
-            Step::WriteMap => write!(f, "cannot write a map of the XDP program"),
         }
     }
 }
@@ -255,19 +211,6 @@ mod tests {
 
     fn failed(step: Step, errno: Errno) -> SetupError {
         SetupError::step(step, "wan4", errno.into())
-    }
-
-    #[test]
-    fn kernels_before_6_1_are_refused() {
-        for release in ["5.15.0-91-generic", "6.0.19", "4.19.0", "6"] {
-            let refused = check_release(release).unwrap_err().to_string();
-            assert!(refused.starts_with(&format!("kernel {release} is too old: ")), "{refused}");
-            assert!(refused.ends_with("boot a newer kernel"), "{refused}");
-        }
-        for release in ["6.1.0-18-amd64", "6.18.44-fc-v657", "7.0.0", "10.0"] {
-            assert!(check_release(release).is_ok(), "{release}");
-        }
-        assert!(check_kernel().is_ok());
     }
 
     /// Each cause in its sentence, with a remedy behind the semicolon.
@@ -298,10 +241,6 @@ mod tests {
             (
                 failed(Step::RegisterFrames, Errno::NOBUFS),
                 "cannot register the memory for frames: the frames exceed the memory that may be locked; grant CAP_IPC_LOCK, raise LimitMEMLOCK, or lower frames",
-            ),
-            (
-                failed(Step::CreateFrames, Errno::NOMEM),
-                "cannot make the memory for frames: there are too few free huge pages; raise vm.nr_hugepages or lower frames",
             ),
             (
                 failed(Step::AttachProgram, Errno::BUSY),

@@ -42,6 +42,12 @@ struct DriverInfo {
 const _: () = assert!(size_of::<Channels>() == 36);
 const _: () = assert!(size_of::<DriverInfo>() == 196);
 
+/// A record of integers and bytes that starts with the command it is for, and is as long as the
+/// kernel takes that command's record to be.
+trait Record {}
+impl Record for Channels {}
+impl Record for DriverInfo {}
+
 /// Facts about an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
@@ -73,8 +79,8 @@ pub fn facts(name: &str) -> io::Result<Facts> {
     Ok(Facts { queues, driver })
 }
 
-/// One ethtool command; `T` is a `repr(C)` record of integers that starts with the command.
-fn ethtool<T>(socket: &OwnedFd, name: &str, record: &mut T) -> io::Result<()> {
+/// One ethtool command.
+fn ethtool<T: Record>(socket: &OwnedFd, name: &str, record: &mut T) -> io::Result<()> {
     // SAFETY: an ifreq of zeros is a valid value: it holds integers, bytes and null pointers.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     if name.len() >= request.ifr_name.len() {
@@ -84,7 +90,7 @@ fn ethtool<T>(socket: &OwnedFd, name: &str, record: &mut T) -> io::Result<()> {
         *to = from.cast_signed();
     }
     request.ifr_ifru.ifru_data = (&raw mut *record).cast();
-    // SAFETY: `ifru_data` points to a record of the size that its command asks for (asserted above),
+    // SAFETY: `ifru_data` points to a `Record`, whose size is that of its command (asserted above),
     // exclusively borrowed during the call; any bytes the kernel writes are valid integers.
     let code = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) };
     if code < 0 {

@@ -44,6 +44,7 @@ fn protocol_41_to_a_relay_address_is_ours() {
             ("middle fragment", with(&[], MORE_FRAGMENTS | 100), XDP_REDIRECT),
             ("last fragment", with(&[], 200), XDP_REDIRECT),
             ("nothing inside", ours4(&ipv4(SIXINFOUR, STRANGER, RELAY, &[])), XDP_REDIRECT),
+            ("several pages", ours4(&ipv4(SIXINFOUR, STRANGER, RELAY, &[0; 9000])), XDP_REDIRECT),
         ],
     );
 }

@@ -36,7 +36,7 @@ impl Runner {
         maps.add_local6(OWN).unwrap();
         maps.add_local6(OWN_SERVED).unwrap();
         maps.add_served6("2002::".parse().unwrap(), 16).unwrap();
-        Self { program, socket: None, output: vec![0; 4096] }
+        Self { program, socket: None, output: vec![0; 16384] }
     }
 
     /// The same with a socket for queue 0 of the port.
