@@ -237,12 +237,16 @@ impl Neighbours {
         }
     }
 
-    /// The kernel has deleted a neighbour.
-    pub(crate) fn gone(&mut self, key: Key) {
+    /// The kernel has deleted a neighbour. A gateway is asked for again, at once unless that was just
+    /// done.
+    pub(crate) fn gone(&mut self, now: u64, key: Key) {
         let Slot::Occupied(mut slot) = self.entries.entry(key) else { return };
         let before = *slot.get();
         if before.gateway {
             slot.get_mut().state = State::Failed;
+            if now.saturating_sub(before.asked_ns) >= before.pause_ns {
+                Self::ask_gateway(&mut self.urgent, key, slot.get_mut(), now);
+            }
         } else {
             slot.remove();
         }
@@ -256,7 +260,7 @@ impl Neighbours {
             all.iter().map(|n| Key { ifindex: n.ifindex, address: n.address }).collect();
         let lost: Vec<Key> = self.entries.keys().filter(|key| !present.contains(key)).copied().collect();
         for key in lost {
-            self.gone(key);
+            self.gone(now, key);
         }
         for neighbour in all {
             self.heard(now, neighbour);

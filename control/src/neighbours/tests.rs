@@ -60,7 +60,8 @@ fn a_lost_gateway_goes_down_at_once_and_is_asked_for_with_growing_pauses() {
     machine.heard(1, &said("9.254.253.1", uapi::NUD_REACHABLE, Some(MAC)));
     requests(&mut machine);
     machine.take_changes();
-    machine.gone(gateway);
+    machine.gone(2, gateway);
+    assert!(requests(&mut machine).is_empty(), "asked for a moment ago");
     assert_eq!(machine.take_changes(), [Change::Down(gateway)]);
     let mut asked = Vec::new();
     for second in 1..=40 {
@@ -72,6 +73,15 @@ fn a_lost_gateway_goes_down_at_once_and_is_asked_for_with_growing_pauses() {
     assert_eq!(seconds, [2, 4, 8, 16, 32]);
     machine.heard(41 * SECOND_NS, &said("9.254.253.1", uapi::NUD_REACHABLE, Some(OTHER)));
     assert_eq!(machine.take_changes(), [Change::Up(gateway, OTHER)]);
+}
+
+#[test]
+fn a_gateway_that_is_deleted_after_a_while_is_asked_for_at_once() {
+    let mut machine = machine();
+    machine.heard(1, &said("9.254.253.1", uapi::NUD_REACHABLE, Some(MAC)));
+    requests(&mut machine);
+    machine.gone(30 * SECOND_NS, key("9.254.253.1"));
+    assert_eq!(requests(&mut machine), [(Ask::Managed, key("9.254.253.1"))]);
 }
 
 #[test]

@@ -191,7 +191,7 @@ impl Control {
             }
             Message::NeighbourGone(neighbour) => {
                 let key = Key { ifindex: neighbour.ifindex, address: neighbour.address };
-                self.parts.neighbours.gone(key);
+                self.parts.neighbours.gone(now, key);
             }
             _ => {}
         }
