@@ -173,6 +173,19 @@ mod tests {
         assert_eq!(steps(FRAGMENT, &fragment(0x0008)), [Step::LaterFragment(ICMPV6)]);
     }
 
+    /// RFC 4302 §2.2: the length counts words of four bytes, less two; with a 96-bit check value it is 4.
+    #[test]
+    fn an_authentication_header_counts_in_other_units() {
+        let mut bytes = [0; 24].to_vec();
+        bytes[..2].copy_from_slice(&[TCP, 4]);
+        assert_eq!(steps(AUTHENTICATION, &bytes[..23]), [Step::Truncated]);
+        bytes.push(0xa5);
+        assert_eq!(
+            steps(AUTHENTICATION, &bytes),
+            [Step::Extension(AUTHENTICATION), Step::Upper(TCP, &[0xa5])]
+        );
+    }
+
     #[test]
     fn headers_that_are_not_all_there() {
         let routing = [TCP, 2, 0, 1, 0, 0, 0, 0];
