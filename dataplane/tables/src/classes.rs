@@ -36,9 +36,8 @@ impl ClassRange {
     /// The range of the prefix `address/len` (`len` up to 32; host bits are ignored).
     #[must_use]
     pub const fn of_prefix(address: u32, len: u8, class: Class4) -> Self {
-        let hosts = match 1u64 << (32 - if len > 32 { 32 } else { len }) {
-            span => (span - 1) as u32,
-        };
+        let span = 1u64 << (32 - if len > 32 { 32 } else { len });
+        let hosts = (span - 1) as u32;
         Self::new(address & !hosts, address | hosts, class)
     }
 }

@@ -35,7 +35,8 @@ pub mod worker;
 #[cfg(not(loom))]
 pub mod writer;
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests;
 
 #[cfg(not(loom))]

@@ -43,7 +43,9 @@ pub struct PartnerLine {
     generation: AtomicU64,
     incarnation: AtomicU64,
     tail: AtomicU32,
-    reserved: [AtomicU32; 11],
+    /// Where this incarnation took the ring over.
+    start: AtomicU32,
+    reserved: [AtomicU32; 10],
 }
 
 /// A ring in the producer's segment: its line and its slots (a power of two of them).
@@ -156,7 +158,8 @@ impl Producer {
         }
         if incarnation != self.incarnation {
             if self.incarnation != 0 {
-                self.lost += u64::from(consumed);
+                let start = partner.0.start.load(Ordering::Relaxed);
+                self.lost += u64::from(start.wrapping_sub(self.tail).min(consumed));
             }
             self.incarnation = incarnation;
         }
@@ -190,8 +193,9 @@ impl Consumer {
         let generation = ring.0.line.generation.load(Ordering::Acquire);
         let tail = ring.0.line.head.load(Ordering::Acquire);
         partner.tail.store(tail, Ordering::Relaxed);
+        partner.start.store(tail, Ordering::Relaxed);
         partner.incarnation.store(incarnation, Ordering::Relaxed);
-        // The generation last: it makes the other two words valid.
+        // The generation last: it makes the other words valid.
         partner.generation.store(generation, Ordering::Release);
         Self { generation, tail }
     }

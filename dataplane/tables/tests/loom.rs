@@ -1,5 +1,6 @@
 //! Models of the two protocols that processes speak without locks, for every interleaving loom finds.
 //! Run with `RUSTFLAGS="--cfg loom" cargo test -p sixlane-tables --test loom`.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 #![cfg(loom)]
 
 use loom::sync::Arc;

@@ -1,4 +1,5 @@
 //! Table sets and worker segments as the processes use them: hand-over, growth, restarts.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 use std::os::fd::OwnedFd;
 
@@ -131,8 +132,8 @@ fn limits_refuse_and_keep_the_old_tables() {
         (0..100).map(|_| writer.add_adjacency(&Adjacency::of_kind(kind::LOCAL)).unwrap()).collect();
     let refused = writer.add_adjacency(&Adjacency::of_kind(kind::LOCAL));
     assert!(matches!(refused, Err(TableError::AdjacencyLimit(100))));
-    for host in 0..5 {
-        writer.set_route4(format!("10.0.0.{host}/32").parse().unwrap(), ids[host]).unwrap();
+    for (host, id) in ids.iter().enumerate().take(5) {
+        writer.set_route4(format!("10.0.0.{host}/32").parse().unwrap(), *id).unwrap();
     }
     let refused = writer.set_route4("10.0.0.5/32".parse().unwrap(), ids[5]);
     assert!(matches!(refused, Err(TableError::RouteLimit(5))));
