@@ -70,3 +70,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Role::Dataplane { user } => data_plane::run(channel, user.identity()),
     }
 }
+
+/// What `ps` and `top` call this process; `exe` otherwise, after the link it was executed by.
+fn name_process(name: &std::ffi::CStr) {
+    let _ = rustix::thread::set_name(name);
+}

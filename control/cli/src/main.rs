@@ -17,7 +17,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-
 /// Carries IPv6 across IPv4: a transition relay.
 #[derive(Debug, Parser)]
 #[command(name = "sixlane", version, arg_required_else_help = true)]

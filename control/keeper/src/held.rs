@@ -18,7 +18,7 @@ use crate::store::Parcel;
 
 /// A port as it was found.
 #[derive(Debug)]
-struct HeldPort {
+pub(crate) struct HeldPort {
     name: String,
     ifindex: u32,
     queues: u16,
@@ -50,14 +50,12 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Looks at the ports, loads the program, makes memory and opens the sockets of every receive
-    /// queue. Attaches nothing.
+    /// Loads the program, makes memory and opens the sockets of every receive queue of the ports.
+    /// Attaches nothing.
     ///
     /// # Errors
     /// [`KeeperError`]; what was made before is closed again.
-    pub(crate) fn open(plan: &Plan) -> Result<Self, KeeperError> {
-        let ports: Vec<HeldPort> =
-            plan.ports.iter().map(|port| find(&port.name)).collect::<Result<_, _>>()?;
+    pub(crate) fn open(plan: &Plan, ports: Vec<HeldPort>) -> Result<Self, KeeperError> {
         let mode = match plan.mode {
             Mode::Generic => AttachMode::Generic,
             Mode::Auto | Mode::ZeroCopy | Mode::Copy => AttachMode::Native,
@@ -295,6 +293,19 @@ fn resource(error: sixlane_xsk::diagnose::SetupError) -> KeeperError {
 
 fn share(fd: &BorrowedFd<'_>) -> Result<Rc<OwnedFd>, KeeperError> {
     fd.try_clone_to_owned().map(Rc::new).map_err(KeeperError::Loop)
+}
+
+/// Finds the ports and looks whether they are free: while still all-powerful, because the name of the
+/// program that occupies one is told to nobody else.
+///
+/// # Errors
+/// The first port that is missing or occupied.
+pub(crate) fn look(plan: &Plan) -> Result<Vec<HeldPort>, KeeperError> {
+    let ports: Vec<HeldPort> = plan.ports.iter().map(|port| find(&port.name)).collect::<Result<_, _>>()?;
+    for port in &ports {
+        interface::unoccupied(&port.name, port.ifindex).map_err(resource)?;
+    }
+    Ok(ports)
 }
 
 /// Finds an interface.

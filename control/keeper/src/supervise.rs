@@ -20,7 +20,7 @@ use crate::child::{Child, ChildEvent, Role, reap_everything};
 use crate::confine;
 use crate::error::KeeperError;
 use crate::fence;
-use crate::held::Held;
+use crate::held::{self, Held};
 use crate::host;
 use crate::orphans;
 use crate::plan::Plan;
@@ -56,8 +56,9 @@ async fn serve(plan: &Plan, directory: &RuntimeDirectory) -> Result<(), KeeperEr
     orphans::end(&directory.noted_children());
     let identities = Identities::find(plan);
     directory.admit(identities.control.gid)?;
+    let ports = held::look(plan)?;
     confine::keeper()?;
-    let held = Held::open(plan)?;
+    let held = Held::open(plan, ports)?;
     let mut supervisor = Supervisor::new(plan, directory, held, identities);
     let outcome = match supervisor.start_control() {
         Ok(()) => supervisor.watch(&mut signals).await,
@@ -379,12 +380,15 @@ impl<'a> Supervisor<'a> {
         if end(&mut self.data_plane, stop, DATA_PLANE_ENDS).await.is_err() {
             tracing::error!("the data plane did not end in time and was killed");
         }
+        tracing::debug!("the data plane has ended");
         self.held.detach();
+        tracing::debug!("the program is detached");
         let orderly =
             self.control.child.is_some() && end(&mut self.control, stop, CONTROL_ENDS).await.is_ok();
         if !orderly && self.control_incarnation > 0 {
             fence::remove();
         }
+        tracing::info!("stopped");
     }
 }
 

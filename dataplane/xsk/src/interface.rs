@@ -99,6 +99,17 @@ fn ethtool<T: Record>(socket: &OwnedFd, name: &str, record: &mut T) -> io::Resul
     Ok(())
 }
 
+/// Looks whether no program is attached to an interface yet.
+///
+/// # Errors
+/// [`Cause::Occupied`], with the name of the program if this process may know it (CAP_SYS_ADMIN).
+pub fn unoccupied(name: &str, ifindex: u32) -> Result<(), SetupError> {
+    let Some((id, occupant)) = occupant(ifindex) else { return Ok(()) };
+    let cause = Cause::Occupied { id, name: occupant };
+    let source = io::Error::from_raw_os_error(libc::EBUSY);
+    Err(SetupError::known(Step::AttachProgram, name, cause, source))
+}
+
 /// Looks whether the program could be attached. Where the driver does not say so (before Linux 6.3,
 /// and some drivers after it), the program is attached for a moment: its sets are empty yet, so it
 /// passes everything.
@@ -106,11 +117,7 @@ fn ethtool<T: Record>(socket: &OwnedFd, name: &str, record: &mut T) -> io::Resul
 /// # Errors
 /// The interface is occupied, or has no native XDP.
 pub fn examine(program: &Program, name: &str, ifindex: u32, mode: AttachMode) -> Result<(), SetupError> {
-    if let Some((id, occupant)) = occupant(ifindex) {
-        let cause = Cause::Occupied { id, name: occupant };
-        let source = io::Error::from_raw_os_error(libc::EBUSY);
-        return Err(SetupError::known(Step::AttachProgram, name, cause, source));
-    }
+    unoccupied(name, ifindex)?;
     let told = query(ifindex).is_some_and(|found| found.feature_flags & XDP_BASIC != 0);
     if told || mode == AttachMode::Generic {
         return Ok(());

@@ -25,6 +25,7 @@ pub(super) fn run(
         Failure::failed(format!("cannot enter {} ({error}): name another with --runtime", runtime.display()))
     })?;
     confine::control(identity).map_err(Failure::failed)?;
+    super::name_process(c"sixlane-control");
     let link = Link { channel, config, facts: Facts::default(), held: Vec::new() };
     let options =
         RunOptions { runtime_dir: PathBuf::from("."), version: env!("CARGO_PKG_VERSION").to_owned() };

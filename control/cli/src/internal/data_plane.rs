@@ -13,6 +13,7 @@ use crate::failure::Failure;
 
 pub(super) fn run(channel: Channel, identity: Identity) -> Result<(), Failure> {
     confine::data_plane(identity).map_err(Failure::failed)?;
+    super::name_process(c"sixlane-data");
     let lost = |error: io::Error| {
         Failure::failed(format!("the keeper sent no plan ({error}): start the relay with `sixlane run`"))
     };
