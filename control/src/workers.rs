@@ -166,6 +166,20 @@ impl Workers {
         })
     }
 
+    /// The census of each living worker: its frames by state (free, fill, batch, held, tx).
+    pub(crate) fn frames(&self) -> impl Iterator<Item = (u16, [usize; 5])> + '_ {
+        self.alive().map(|(number, worker)| {
+            let mut census = [0; 5];
+            for state in worker.view.ledger() {
+                // A state that does not exist is counted nowhere, and so the sum tells of it.
+                if let Some(count) = census.get_mut(usize::from(state)) {
+                    *count += 1;
+                }
+            }
+            (number, census)
+        })
+    }
+
     /// All workers that were ever seen, by number.
     pub(crate) fn shown(&self) -> impl Iterator<Item = Shown> + '_ {
         self.workers.iter().map(|(&number, worker)| {

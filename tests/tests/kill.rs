@@ -63,6 +63,7 @@ fn control_killed_loses_nothing() {
     let lab = Running::first_light(FarEnd::RawSocket).expect("a running relay");
     let icmp = far_end_icmp(&lab);
     let (lost, longest) = kill_under_streams(&lab, Part::Control);
+    println!("{} kills: {lost} lost, longest restart {longest:?}", kills());
     assert_eq!(lost, 0, "numbers are missing; {}", lab.relay.log());
     assert_kernel_is_silent(&lab, &icmp);
     if long() {
@@ -77,11 +78,13 @@ fn control_killed_loses_nothing() {
 fn data_plane_killed_forwards_again() {
     let lab = Running::first_light(FarEnd::RawSocket).expect("a running relay");
     let icmp = far_end_icmp(&lab);
+    let frames = lab.assert_census(None);
     let (lost, longest) = kill_under_streams(&lab, Part::DataPlane);
+    println!("{} kills: {lost} lost, longest restart {longest:?}", kills());
     let allowed = LOST_PER_KILL_MAX * u64::from(kills());
     assert!(lost <= allowed, "{lost} lost in {} kills; {}", kills(), lab.relay.log());
     assert_kernel_is_silent(&lab, &icmp);
-    lab.assert_census();
+    lab.assert_census(Some(frames));
     if long() {
         let line = format!("kill_dataplane: {} kills, {lost} lost, longest restart {longest:?}", kills());
         note_long_run(&line).expect("long-runs.md");

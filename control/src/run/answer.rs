@@ -134,9 +134,12 @@ impl Control {
             .parts
             .workers
             .figures()
-            .map(|(worker, figures)| {
+            .zip(self.parts.workers.frames())
+            .map(|((worker, figures), (_, [free, fill, batch, held, tx]))| {
                 let mut body = object(json!({ "worker": worker }));
                 body.extend(object(sums(&figures)));
+                let frames = json!({ "free": free, "fill": fill, "batch": batch, "held": held, "tx": tx });
+                body.insert("frames".into(), frames);
                 Value::Object(body)
             })
             .collect();
@@ -151,7 +154,7 @@ impl Control {
     fn port_counters(&self, totals: &Figures) -> Vec<Value> {
         let port = |fact: &crate::link::PortFact| {
             let figures = totals.ports.get(&fact.index).copied().unwrap_or_default();
-            let xdp = self.parts.maps.counters(fact.index.into()).map_or(Value::Null, |xdp| {
+            let xdp = self.parts.program.counters(fact.index).map_or(Value::Null, |xdp| {
                 json!({
                     "seen": xdp.seen,
                     "passed": xdp.passed,
