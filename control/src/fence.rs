@@ -12,8 +12,8 @@ use std::io::{self, Write as _};
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 
-/// Where `nft` is looked for, after `PATH`.
-const PLACES: [&str; 3] = ["nft", "/usr/sbin/nft", "/sbin/nft"];
+/// Where `nft` is looked for; last in `PATH`.
+const PLACES: [&str; 4] = ["/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft", "nft"];
 
 /// Why the fence does not stand.
 #[derive(Debug, thiserror::Error)]

@@ -8,9 +8,23 @@ use std::io;
 
 use sixlane_tables::PortSettings;
 use sixlane_xsk::maps::Maps;
-use sixlane_xsk::uapi::{ADDRESSES_MAX, FORWARD_ALL, PREFIXES_MAX, Port, PortKey, Prefix6, SERVES_SIXINFOUR};
+use sixlane_xsk::uapi::{
+    ADDRESSES_MAX, FORWARD_ALL, PREFIXES_MAX, Port, PortKey, Prefix6, SERVES_SIXINFOUR, XdpCounters,
+};
 
 use crate::compile::Desired;
+
+/// What the operator may learn from the program.
+pub(crate) trait Program: std::fmt::Debug {
+    /// The program's own counters of a port, if the kernel gives them.
+    fn counters(&self, port: u8) -> Option<XdpCounters>;
+}
+
+impl Program for Maps {
+    fn counters(&self, port: u8) -> Option<XdpCounters> {
+        Self::counters(self, port.into()).ok()
+    }
+}
 
 /// Why a set does not hold what it should.
 #[derive(Debug, thiserror::Error)]

@@ -10,8 +10,9 @@ use serde_json::{Map, Value, json};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
+use super::CLIENTS_MAX;
 use super::protocol::{Query, Reply};
-use super::server::{Asked, converse};
+use super::server::{Asked, converse, listen, serve};
 
 /// Runs a client against an event loop that answers every question with its own name, and `tables`
 /// with a descriptor.
@@ -114,6 +115,37 @@ fn tables_come_with_their_descriptors() {
         let mut text = String::new();
         std::fs::File::from(files.remove(0)).read_to_string(&mut text).unwrap();
         assert_eq!(text, "tables");
+    });
+}
+
+#[test]
+fn the_socket_is_for_owner_and_group_and_seats_are_counted() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("admin.sock");
+    std::fs::write(&path, "left from a dead instance").unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _inside = runtime.enter();
+    let listener = listen(&path, None).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+    let (asks, mut questions) = mpsc::channel::<Asked>(4);
+    runtime.spawn(serve(listener, None, asks));
+    let connect = move || std::os::unix::net::UnixStream::connect(&path).unwrap();
+    let client = std::thread::spawn(move || {
+        let mut clients: Vec<_> = (0..CLIENTS_MAX).map(|_| connect()).collect();
+        for client in &mut clients {
+            client.write_all(b"{\"v\":1,\"get\":\"status\"}\n").unwrap();
+            assert_eq!(line(client)["get"], "status");
+        }
+        let refused = line(&mut connect());
+        assert!(refused["error"].as_str().unwrap().starts_with("too many clients"), "{refused}");
+    });
+    runtime.block_on(async {
+        for _ in 0..CLIENTS_MAX {
+            let (_, reply) = questions.recv().await.unwrap();
+            reply.send(Reply::plain(Map::new())).unwrap();
+        }
+        tokio::task::spawn_blocking(|| client.join().unwrap()).await.unwrap();
     });
 }
 

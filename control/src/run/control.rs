@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 use sixlane_tables::TableError;
 use sixlane_tables::punt::NeighbourWanted;
-use sixlane_xsk::maps::Maps;
 
 use super::RunOptions;
 use super::start::tables_full;
@@ -23,6 +22,7 @@ use crate::netlink::message::Message;
 use crate::netlink::request::{Ask, Key};
 use crate::netlink::socket::{Events, Listener, Requests};
 use crate::publish::{Publisher, Readers};
+use crate::sets::Program;
 use crate::workers::Workers;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -31,6 +31,10 @@ const DATAGRAMS: usize = 64;
 /// Requests to the kernel in one turn: each is a system call of some microseconds.
 const REQUESTS: usize = 128;
 
+/// Turns of control a second in which a worker must have been silent to be replaced: half of those
+/// that an idle machine gives.
+const WITNESSED_TURNS: u32 = 50;
+
 /// What control is made of.
 #[derive(Debug)]
 pub(super) struct Parts {
@@ -38,7 +42,7 @@ pub(super) struct Parts {
     pub(super) config: Checked,
     pub(super) path: PathBuf,
     pub(super) plan: PlanFacts,
-    pub(super) maps: Maps,
+    pub(super) program: Box<dyn Program>,
     pub(super) desired: Desired,
     pub(super) alarms: Alarms,
     pub(super) neighbours: Neighbours,
@@ -73,6 +77,8 @@ pub(super) struct Control {
     next_second_ns: u64,
     /// The tables lack something that was refused.
     unapplied: bool,
+    /// Turns in a row in which some worker was stuck.
+    silent_turns: u32,
     /// The incarnation for which a restart was asked because a worker was stuck.
     restart_asked: u32,
 }
@@ -88,6 +94,7 @@ impl Control {
             attached: false,
             next_second_ns: now,
             unapplied: false,
+            silent_turns: 0,
             restart_asked: 0,
         }
     }
@@ -246,8 +253,10 @@ impl Control {
     fn watch_workers(&mut self, now: u64) {
         let Some((worker, incarnation, silence)) = self.parts.workers.stuck(now) else {
             self.parts.alarms.clear(Alarm::WorkerStuck);
+            self.silent_turns = 0;
             return;
         };
+        self.silent_turns = self.silent_turns.saturating_add(1);
         let patience = self.parts.config.dataplane.stuck_seconds;
         let remedy = if patience == 0 {
             "restart the data plane by hand (dataplane.stuck_seconds is 0)".to_owned()
@@ -256,7 +265,9 @@ impl Control {
         };
         let sentence =
             format!("worker {worker} has not ended a turn for {} ms: {remedy}", silence / 1_000_000);
-        let overdue = patience != 0 && silence > u64::from(patience) * SECOND_NS;
+        // A machine that did not let control run either is no proof against the worker.
+        let witnessed = self.silent_turns >= patience.saturating_mul(WITNESSED_TURNS);
+        let overdue = patience != 0 && silence > u64::from(patience) * SECOND_NS && witnessed;
         if overdue && self.restart_asked < incarnation {
             self.restart_asked = incarnation;
             self.parts.messages.push_back(ToKeeper::RestartDataplane { reason: sentence.clone() });

@@ -85,11 +85,14 @@ async fn live(link: Box<dyn KeeperLink>, options: RunOptions) -> Result<(), RunE
     let questions = open_admin(&socket, &mut control);
     let netlink = wait::watch(listener).map_err(RunError::Runtime)?;
     let done = event_loop(&mut control, &mut keeper, netlink, questions, signals).await;
+    done?;
+    // Only an orderly stop takes the fence away: after a failure it is what stands between the kernel
+    // and the tunnels.
     let _ = std::fs::remove_file(&socket);
     if let Err(error) = fence::remove() {
         tracing::warn!("the fence still stands: {error}; remove it with `nft delete table inet sixlane`");
     }
-    done
+    Ok(())
 }
 
 /// Signals that children must know how to take: the keeper decides over the stop, so that the fence
@@ -173,3 +176,6 @@ async fn event_loop(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,7 +65,7 @@ pub(super) fn start(facts: Facts, options: RunOptions) -> Result<(Control, Liste
         config,
         path: facts.path,
         plan: facts.plan,
-        maps: facts.maps,
+        program: Box::new(facts.maps),
         desired,
         alarms,
         neighbours,

@@ -1,0 +1,206 @@
+//! Control without kernel and keeper: what it says to whom, and the frozen keys of its answers.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use serde_json::Value;
+use sixlane_tables::{Limits, TableWriter, Tables, WorkerLayout, WorkerSegment};
+use sixlane_xsk::uapi::XdpCounters;
+
+use super::RunOptions;
+use super::control::{Control, Parts};
+use crate::admin::Query;
+use crate::alarms::{Alarm, Alarms};
+use crate::clock::now_ns;
+use crate::compile::tests::{TEXT, checked, compiled, kernel, plan};
+use crate::figures::Dead;
+use crate::link::{FromKeeper, ToKeeper};
+use crate::neighbours::Neighbours;
+use crate::netlink::socket::Requests;
+use crate::publish::{Publisher, Readers};
+use crate::sets::Program;
+use crate::workers::Workers;
+
+/// A program that counted seven frames on each port.
+#[derive(Debug)]
+struct SevenSeen;
+
+impl Program for SevenSeen {
+    fn counters(&self, _port: u8) -> Option<XdpCounters> {
+        Some(XdpCounters { seen: 7, passed: 7, ..XdpCounters::default() })
+    }
+}
+
+fn control(config: &str) -> Control {
+    let desired = compiled(config, &kernel()).unwrap();
+    let mut neighbours = Neighbours::new(1024, 100);
+    neighbours.set_topology(1, &desired.gateways, &desired.on_link);
+    let limits = Limits { adjacencies: 64, ..Limits::default() };
+    let mut publisher = Publisher::new(TableWriter::create(&limits, &desired.settings).unwrap());
+    publisher.bring_to(&desired, &neighbours, Readers::Nobody).unwrap();
+    let mut alarms = Alarms::default();
+    alarms.raise(Alarm::FenceMissing, "no nft".into());
+    Control::new(Parts {
+        options: RunOptions { runtime_dir: ".".into(), version: "test".into() },
+        config: checked(config),
+        path: "test.toml".into(),
+        plan: plan(),
+        program: Box::new(SevenSeen),
+        desired,
+        alarms,
+        neighbours,
+        publisher,
+        workers: Workers::new(1, 1, Dead::default()),
+        requests: Requests::open().unwrap(),
+        messages: VecDeque::new(),
+    })
+}
+
+fn worker() -> WorkerSegment {
+    let layout = WorkerLayout { worker: 0, adjacencies: 64, frames: 8, ports: 2, punt_slots: 8 };
+    WorkerSegment::create(layout).unwrap()
+}
+
+fn with_worker(control: &mut Control, incarnation: u32) -> WorkerSegment {
+    let worker = worker();
+    let fd = worker.segment().share().unwrap();
+    control.told(FromKeeper::WorkerSegment { worker: 0, incarnation, fd });
+    control.told(FromKeeper::DataplaneReady { incarnation });
+    worker
+}
+
+/// All keys of an answer, nested ones with dots; a list counts by its first element.
+fn keys(value: &Value, prefix: &str, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                found.insert(path.clone());
+                keys(value, &path, found);
+            }
+        }
+        Value::Array(list) => list.iter().take(1).for_each(|value| keys(value, prefix, found)),
+        _ => {}
+    }
+}
+
+fn answer(control: &Control, query: Query) -> Value {
+    Value::Object(control.answer(query).body)
+}
+
+fn key_list(value: &Value) -> String {
+    let mut found = BTreeSet::new();
+    keys(value, "", &mut found);
+    found.into_iter().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_keys_of_all_answers_are_frozen() {
+    let mut control = control(TEXT);
+    let worker = with_worker(&mut control, 1);
+    worker.epoch().beat(now_ns());
+    for (query, expected) in [
+        (
+            Query::Status,
+            "alarms alarms.name alarms.text bogons config dataplane dataplane_deaths generation memory \
+             memory.adjacencies memory.capacity_bytes memory.segments memory.used_bytes memory.waiting \
+             neighbours neighbours_refused pid ports ports.driver ports.ifindex ports.index ports.mac \
+             ports.mode ports.mtu ports.name ports.queues router_ipv6 routes4 routes6 sixtofour \
+             sixtofour.address sixtofour.mtu sixtofour.role uptime_seconds version workers \
+             workers.heartbeat_age_ms workers.incarnation workers.state workers.turns workers.worker",
+        ),
+        (Query::Drops, "drops drops.clause drops.packets drops.reason drops.text total"),
+        (
+            Query::Routes { limit: 3 },
+            "routes routes.action routes.mac routes.next_hop routes.port routes.prefix routes4 routes6 \
+             truncated",
+        ),
+        (
+            Query::Neighbours,
+            "neighbours neighbours.address neighbours.gateway neighbours.mac neighbours.packets \
+             neighbours.port neighbours.state refused",
+        ),
+        (Query::Tables, "ports segments set"),
+    ] {
+        assert_eq!(key_list(&answer(&control, query)), expected, "{query:?}");
+    }
+    let counters = answer(&control, Query::Counters);
+    for key in ["received", "transmitted", "dropped", "unaccounted", "punted"] {
+        assert!(counters["total"][key].is_number(), "{key}");
+        assert!(counters["workers"][0][key].is_number(), "{key}");
+    }
+    assert_eq!(counters["ports"][1]["name"], "wan6");
+    assert_eq!(
+        key_list(&counters["ports"]),
+        "index name rx_bytes rx_packets tx_bytes tx_packets xdp xdp.no_socket xdp.not_our_mac xdp.passed \
+         xdp.redirected xdp.seen"
+    );
+}
+
+#[test]
+fn the_tables_that_are_handed_out_are_the_ones_in_force() {
+    let control = control(TEXT);
+    let mut reply = control.answer(Query::Tables);
+    let tables = Tables::attach(reply.descriptors.remove(0)).unwrap();
+    assert_eq!(tables.enter().unwrap().settings().port_count, 2);
+    assert_eq!(reply.body["set"], tables.generation().to_string());
+}
+
+#[test]
+fn a_dead_data_plane_leaves_its_figures_with_the_keeper() {
+    let mut control = control(TEXT);
+    let worker = with_worker(&mut control, 1);
+    assert_eq!(answer(&control, Query::Status)["dataplane"], "ready");
+    control.told(FromKeeper::Attached);
+    worker.counters().received.add(12);
+    control.told(FromKeeper::DataplaneDown { incarnation: 1 });
+    assert_eq!(answer(&control, Query::Status)["dataplane"], "down");
+    let messages = control.take_messages();
+    let Some(ToKeeper::Totals { incarnation: 1, fd }) = messages.into_iter().next() else {
+        panic!("the keeper gets the sum")
+    };
+    assert_eq!(Dead::open(fd).unwrap().figures.get("received"), 12);
+    let second = with_worker(&mut control, 2);
+    second.counters().received.add(1);
+    assert_eq!(answer(&control, Query::Counters)["total"]["received"], 13);
+    assert_eq!(answer(&control, Query::Status)["dataplane"], "forwarding", "attached stays attached");
+}
+
+#[test]
+fn a_stuck_worker_is_an_alarm_and_then_a_restart_once() {
+    let mut control = control(TEXT);
+    let worker = with_worker(&mut control, 1);
+    worker.epoch().go_online(1);
+    worker.epoch().beat(now_ns().saturating_sub(200_000_000));
+    control.turn();
+    let alarms = answer(&control, Query::Status)["alarms"].to_string();
+    assert!(alarms.contains("worker_stuck") && alarms.contains("replaced after 1 s"), "{alarms}");
+    assert!(control.take_messages().is_empty());
+    worker.epoch().beat(now_ns().saturating_sub(3_000_000_000));
+    control.turn();
+    assert!(control.take_messages().is_empty(), "control has not watched the silence itself");
+    for _ in 0..100 {
+        control.turn();
+    }
+    let messages = control.take_messages();
+    assert!(matches!(messages.front(), Some(ToKeeper::RestartDataplane { .. })));
+    assert_eq!(messages.len(), 1, "once for each start of the data plane");
+    worker.epoch().beat(now_ns());
+    control.turn();
+    assert!(!answer(&control, Query::Status)["alarms"].to_string().contains("worker_stuck"));
+}
+
+#[test]
+fn stuck_seconds_of_zero_never_ask_for_a_restart() {
+    let mut control =
+        control(&TEXT.replace(
+            "[[port]]\nname = \"wan4\"",
+            "[dataplane]\nstuck_seconds = 0\n[[port]]\nname = \"wan4\"",
+        ));
+    let worker = with_worker(&mut control, 1);
+    worker.epoch().go_online(1);
+    worker.epoch().beat(now_ns().saturating_sub(60_000_000_000));
+    for _ in 0..1000 {
+        control.turn();
+    }
+    assert!(control.take_messages().is_empty());
+}
