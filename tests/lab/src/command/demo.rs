@@ -68,7 +68,13 @@ fn show(screen: &Arc<Screen>) -> Result<(), LabError> {
     reach(screen, &mut world)?;
     transfers(screen, &mut world)?;
     kills(screen, &mut world, &relay)?;
-    drop(rates);
+    let peak = rates.finish();
+    screen.say(&format!(
+        "  busiest quarter second: {} pps into the tunnel, {} pps out of it {}",
+        peak.tunnel_out,
+        peak.native_in,
+        screen.ink(Ink::Dim, &format!("({NOT_LINE_RATE})"))
+    ));
     spoof(screen, &world, &relay)
 }
 

@@ -9,11 +9,20 @@ use std::time::{Duration, Instant};
 
 const EVERY: Duration = Duration::from_millis(250);
 
-/// Fills the picture until it is dropped.
+/// Fills the picture until it is finished or dropped.
 #[derive(Debug)]
 pub(super) struct Rates {
     stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<Peak>>,
+}
+
+/// The highest rates that were seen, in packets a second.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Peak {
+    /// From the relay into the IPv4 network.
+    pub(super) tunnel_out: u64,
+    /// From the relay to the native host.
+    pub(super) native_in: u64,
 }
 
 /// Received and sent packets of an interface.
@@ -30,6 +39,7 @@ impl Rates {
         let thread = std::thread::spawn(move || {
             let sample = || Some((count(&native, "eth0").ok()?, count(&isp, "north").ok()?, Instant::now()));
             let mut before = sample();
+            let mut peak = Peak::default();
             while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
                 let now = sample();
                 if let (Some(before), Some(now)) = (before, now) {
@@ -39,12 +49,23 @@ impl Rates {
                         picture.native_in = rate(before.0.received, now.0.received, seconds);
                         picture.tunnel_out = rate(before.1.received, now.1.received, seconds);
                         picture.tunnel_in = rate(before.1.sent, now.1.sent, seconds);
+                        peak.tunnel_out = peak.tunnel_out.max(picture.tunnel_out);
+                        peak.native_in = peak.native_in.max(picture.native_in);
                     });
                 }
                 before = now;
             }
+            peak
         });
         Self { stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+impl Rates {
+    /// Stops and gives the highest rates.
+    pub(super) fn finish(mut self) -> Peak {
+        self.stop = None;
+        self.thread.take().and_then(|thread| thread.join().ok()).unwrap_or_default()
     }
 }
 

@@ -6,6 +6,9 @@
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
+/// Columns of the picture: a narrower terminal gets lines only.
+const WIDTH: usize = 78;
+
 /// What stands in the picture.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Picture {
@@ -56,9 +59,11 @@ impl Screen {
     /// Standard output; `plain` forces lines also on a terminal.
     pub(super) fn new(plain: bool) -> Self {
         let terminal = std::io::stdout().is_terminal();
+        let wide = rustix::termios::tcgetwinsize(std::io::stdout())
+            .is_ok_and(|size| usize::from(size.ws_col) >= WIDTH);
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         Self {
-            live: terminal && !plain && !dumb,
+            live: terminal && wide && !plain && !dumb,
             colour: terminal && !dumb && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
             inner: Mutex::default(),
         }
@@ -88,7 +93,7 @@ impl Screen {
         out.push_str(text);
         out.push('\n');
         if self.live {
-            inner.draw(&mut out);
+            inner.draw(&mut out, true);
         }
         put(&out);
     }
@@ -101,9 +106,9 @@ impl Screen {
         let mut out = String::new();
         if self.live {
             inner.erase(&mut out);
-            inner.draw(&mut out);
+            inner.draw(&mut out, true);
         } else if first {
-            inner.draw(&mut out);
+            inner.draw(&mut out, false);
             inner.drawn_lines = 0;
         }
         put(&out);
@@ -125,9 +130,9 @@ impl Inner {
         }
     }
 
-    fn draw(&mut self, out: &mut String) {
+    fn draw(&mut self, out: &mut String, rates: bool) {
         if let Some(picture) = &self.picture {
-            let text = picture.render();
+            let text = picture.render(rates);
             self.drawn_lines = text.lines().count();
             out.push_str(&text);
         }
@@ -135,20 +140,24 @@ impl Inner {
 }
 
 impl Picture {
-    /// The lab, 79 columns wide.
-    fn render(&self) -> String {
-        let rate = |value: u64| format!("{:^13}", format!("{value} pps"));
-        let (no, ni, to, ti) =
-            (rate(self.native_out), rate(self.native_in), rate(self.tunnel_out), rate(self.tunnel_in));
+    /// The lab, at most [`WIDTH`] columns wide. Without rates where it is drawn only once.
+    fn render(&self, rates: bool) -> String {
+        let rate = |value: u64| {
+            let text = if rates { format!("{value} pps") } else { String::new() };
+            format!("{text:^11}")
+        };
+        let (no, ni) = (rate(self.native_out), rate(self.native_in));
+        let (to, ti) = (rate(self.tunnel_out), rate(self.tunnel_in));
         let (control, data, far) = (&self.control, &self.data_plane, &self.far_end);
         format!(
             "\n\
-             \x20 native IPv6                    relay                    IPv4      6to4 site\n\
-             \x20┌───────────┐{no}┌───────────────────┐{to}┌───┐   ┌────────────────┐\n\
-             \x20│host6      │ ──────────► │wan6           wan4│ ──────────► │isp├───┤{far:<16}│\n\
-             \x20│2001:600::1│{ni}│ctl  {control:<14}│{ti}│   │   │192.1.2.3       │\n\
-             \x20└───────────┘ ◄────────── │data {data:<14}│ ◄────────── └───┘   │2002:c001:203::1│\n\
-             \x20                          └───────────────────┘                     └────────────────┘\n"
+             \x20native IPv6              the relay               IPv4 only  6to4 site\n\
+             ┌───────────┐{no}┌─────────────────┐{to}┌───┐ ┌────────────────┐\n\
+             │host6      │ ────────► │wan6         wan4│ ────────► │isp├─┤{far:<16}│\n\
+             │2001:600::1│{ni}│control {control:<9}│{ti}│   │ │192.1.2.3       │\n\
+             └───────────┘ ◄──────── │data    {data:<9}│ ◄──────── └───┘ │2002:c001:203::1│\n\
+             {:24}└─────────────────┘{:17}└────────────────┘\n",
+            "", ""
         )
     }
 }
@@ -161,7 +170,7 @@ fn put(text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::Picture;
+    use super::{Picture, WIDTH};
 
     #[test]
     fn the_picture_is_straight() {
@@ -171,14 +180,14 @@ mod tests {
             far_end: "Linux sit".to_owned(),
             ..Picture::default()
         };
-        let text = picture.render();
+        let text = picture.render(true);
         let right_edges: Vec<usize> = text
             .lines()
             .filter(|line| line.ends_with(['┐', '│', '┘']))
             .map(|line| line.chars().count())
             .collect();
-        assert_eq!(right_edges.len(), 5, "{text}");
-        assert!(right_edges.iter().all(|edge| *edge == right_edges[0]), "{text}");
-        assert!(right_edges[0] < 100);
+        assert_eq!(right_edges, [WIDTH; 5], "{text}");
+        let still = picture.render(false);
+        assert!(!still.contains("pps") && still.lines().count() == text.lines().count(), "{still}");
     }
 }
