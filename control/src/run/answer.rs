@@ -41,7 +41,7 @@ impl Control {
             "pid": std::process::id(),
             "uptime_seconds": now.saturating_sub(self.started_ns) / (1000 * MILLISECOND_NS),
             "dataplane": self.stage_name(),
-            "dataplane_deaths": self.deaths,
+            "dataplane_deaths": self.parts.workers.dead().incarnation,
             "config": parts.path.display().to_string(),
             "generation": parts.publisher.writer().number(),
             "bogons": match parts.config.profile.bogons {
@@ -147,7 +147,7 @@ impl Control {
             "total": sums(&totals),
             "workers": each,
             "ports": self.port_counters(&totals),
-            "dataplane_deaths": self.deaths,
+            "dataplane_deaths": self.parts.workers.dead().incarnation,
         })
     }
 

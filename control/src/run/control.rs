@@ -71,7 +71,6 @@ pub(super) struct Control {
     pub(super) parts: Parts,
     pub(super) started_ns: u64,
     pub(super) stage: Stage,
-    pub(super) deaths: u64,
     /// Whether the program is attached: the keeper says so once.
     attached: bool,
     next_second_ns: u64,
@@ -90,7 +89,6 @@ impl Control {
             parts,
             started_ns: now,
             stage: Stage::Starting,
-            deaths: 0,
             attached: false,
             next_second_ns: now,
             unapplied: false,
@@ -150,7 +148,6 @@ impl Control {
         self.take_punts();
         self.parts.workers.down(incarnation);
         self.stage = Stage::Down;
-        self.deaths += 1;
         self.parts.alarms.clear(Alarm::WorkerStuck);
         match self.parts.workers.dead().seal() {
             Ok(fd) => self.parts.messages.push_back(ToKeeper::Totals { incarnation, fd }),
