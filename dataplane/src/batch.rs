@@ -1,14 +1,15 @@
-//! A batch: at most 64 packets in hand, one column per property.
+//! A batch: at most 64 packets in hand.
 //!
 //! The frames are owned here from the receive ring to the transmit ring or the pool, so a packet
-//! cannot be forgotten: [`Batch::is_empty`] after every turn is the proof, asserted in tests.
+//! cannot be forgotten: [`Batch::clear`] checks it in tests. What stages look up in bulk stands in
+//! [`Column`]s, what belongs to one packet in one slot.
 
 use sixlane_xsk::{FRAME_BYTES, Frame, Umem};
 
 /// The most packets of a pass: their headers and columns fit the first-level cache.
 pub const BATCH: usize = 64;
 
-/// Positions in the columns are below this by construction; the mask lets the compiler see it.
+/// Positions are below [`BATCH`] by construction; the mask lets the compiler see it.
 const MASK: usize = BATCH - 1;
 
 const _: () = assert!(BATCH.is_power_of_two() && BATCH <= 256);
@@ -21,15 +22,17 @@ impl<T: Copy> Column<T> {
     pub(crate) const fn new(value: T) -> Self {
         Self([value; BATCH])
     }
+}
 
+impl<T> Column<T> {
     #[inline]
-    pub(crate) fn get(&self, at: u8) -> T {
-        self.0[usize::from(at) & MASK]
+    pub(crate) fn at(&self, at: u8) -> &T {
+        &self.0[usize::from(at) & MASK]
     }
 
     #[inline]
-    pub(crate) fn set(&mut self, at: u8, value: T) {
-        self.0[usize::from(at) & MASK] = value;
+    pub(crate) fn at_mut(&mut self, at: u8) -> &mut T {
+        &mut self.0[usize::from(at) & MASK]
     }
 
     /// The first `count` values.
@@ -42,13 +45,6 @@ impl<T: Copy> Column<T> {
     #[inline]
     pub(crate) fn first_mut(&mut self, count: usize) -> &mut [T] {
         &mut self.0[..if count <= BATCH { count } else { BATCH }]
-    }
-}
-
-impl<T> Column<T> {
-    #[inline]
-    pub(crate) fn as_ref(&self, at: u8) -> &T {
-        &self.0[usize::from(at) & MASK]
     }
 }
 
@@ -82,8 +78,60 @@ impl List {
     }
 
     #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    #[inline]
     pub(crate) fn as_slice(&self) -> &[u8] {
         self.positions.get(..self.count).unwrap_or(&self.positions)
+    }
+}
+
+/// A packet in hand: bytes `start .. start + len` of a frame.
+#[derive(Debug, Default)]
+pub struct Slot {
+    /// The frame; `None` once it was handed on.
+    pub frame: Option<Frame>,
+    /// Where the Ethernet frame begins in the chunk, in bytes. Headers are prepended and cut off by
+    /// moving it.
+    pub start: u16,
+    /// Length of the Ethernet frame in bytes.
+    pub len: u16,
+    /// The port by which the packet came.
+    pub ingress: u8,
+    /// The port by which it leaves.
+    pub egress: u8,
+}
+
+impl Slot {
+    /// A packet that came by `ingress`.
+    #[inline]
+    #[must_use]
+    pub fn new(frame: Frame, ingress: u8, start: u16, len: u16) -> Self {
+        Self { frame: Some(frame), start, len, ingress, egress: ingress }
+    }
+
+    /// The whole chunk.
+    #[inline]
+    #[must_use]
+    pub fn chunk<'s>(&'s self, umem: &'s Umem) -> Option<&'s [u8; FRAME_BYTES]> {
+        self.frame.as_ref().map(|frame| umem.bytes(frame))
+    }
+
+    /// The whole chunk, to write.
+    #[inline]
+    #[must_use]
+    pub fn chunk_mut<'s>(&'s mut self, umem: &'s Umem) -> Option<&'s mut [u8; FRAME_BYTES]> {
+        self.frame.as_mut().map(|frame| umem.bytes_mut(frame))
+    }
+
+    /// The Ethernet frame.
+    #[inline]
+    #[must_use]
+    pub fn bytes<'s>(&'s self, umem: &'s Umem) -> Option<&'s [u8]> {
+        let start = usize::from(self.start);
+        self.chunk(umem)?.get(start..start + usize::from(self.len))
     }
 }
 
@@ -91,33 +139,16 @@ impl List {
 #[derive(Debug)]
 pub struct Batch {
     count: usize,
-    frames: [Option<Frame>; BATCH],
-    ports: Column<u8>,
-    starts: Column<u16>,
-    lens: Column<u16>,
-    egress: Column<u8>,
+    slots: [Slot; BATCH],
 }
 
 impl Default for Batch {
     fn default() -> Self {
-        Self::new()
+        Self { count: 0, slots: std::array::from_fn(|_| Slot::default()) }
     }
 }
 
 impl Batch {
-    /// An empty batch.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            count: 0,
-            frames: [const { None }; BATCH],
-            ports: Column::new(0),
-            starts: Column::new(0),
-            lens: Column::new(0),
-            egress: Column::new(0),
-        }
-    }
-
     /// How many packets there are.
     #[inline]
     #[must_use]
@@ -139,84 +170,62 @@ impl Batch {
         BATCH - self.count
     }
 
-    /// Appends a packet: bytes `start .. start + len` of the frame are an Ethernet frame that came by
-    /// `port`.
+    /// Appends a packet.
     ///
     /// # Errors
-    /// Gives the frame back when the batch is full.
+    /// Gives it back when the batch is full.
     #[inline]
-    pub fn push(&mut self, frame: Frame, port: u8, start: u16, len: u16) -> Result<(), Frame> {
-        let Some(slot) = self.frames.get_mut(self.count) else { return Err(frame) };
-        *slot = Some(frame);
-        let at = self.count as u8;
-        self.ports.set(at, port);
-        self.starts.set(at, start);
-        self.lens.set(at, len);
-        self.count += 1;
-        Ok(())
+    pub fn push(&mut self, slot: Slot) -> Result<(), Slot> {
+        match self.slots.get_mut(self.count) {
+            Some(place) => {
+                *place = slot;
+                self.count += 1;
+                Ok(())
+            }
+            None => Err(slot),
+        }
     }
 
-    /// All positions.
+    /// Makes room for `count` packets (at most [`Batch::room`]), all of which the caller puts in.
     #[inline]
-    pub fn positions(&self) -> std::ops::Range<u8> {
-        0..self.count as u8
+    pub fn extend(&mut self, count: usize) -> &mut [Slot] {
+        let first = self.count;
+        self.count = (first + count).min(BATCH);
+        self.slots.get_mut(first..self.count).unwrap_or_default()
     }
 
-    /// The port by which the packet came.
-    #[inline]
-    #[must_use]
-    pub fn port(&self, at: u8) -> u8 {
-        self.ports.get(at)
-    }
-
-    /// Where the Ethernet frame begins and how long it is, in bytes.
+    /// The packets.
     #[inline]
     #[must_use]
-    pub fn extent(&self, at: u8) -> (u16, u16) {
-        (self.starts.get(at), self.lens.get(at))
+    pub fn slots(&self) -> &[Slot] {
+        self.slots.get(..self.count).unwrap_or(&self.slots)
     }
 
-    /// The port by which the packet leaves.
+    /// The packets.
     #[inline]
     #[must_use]
-    pub fn egress(&self, at: u8) -> u8 {
-        self.egress.get(at)
+    pub fn slots_mut(&mut self) -> &mut [Slot] {
+        self.slots.get_mut(..self.count).unwrap_or_default()
     }
 
-    /// Says where the packet leaves, and where its frame begins now: headers are prepended and cut off
-    /// by moving the start.
-    #[inline]
-    pub fn dispatch(&mut self, at: u8, egress: u8, start: u16, len: u16) {
-        self.egress.set(at, egress);
-        self.starts.set(at, start);
-        self.lens.set(at, len);
-    }
-
-    /// The whole chunk of a packet; `None` once it was taken.
+    /// One packet.
     #[inline]
     #[must_use]
-    pub fn chunk<'b>(&'b self, at: u8, umem: &'b Umem) -> Option<&'b [u8; FRAME_BYTES]> {
-        self.frames[usize::from(at) & MASK].as_ref().map(|frame| umem.bytes(frame))
+    pub(crate) fn at(&self, at: u8) -> &Slot {
+        &self.slots[usize::from(at) & MASK]
     }
 
-    /// The whole chunk, to write.
+    /// One packet.
     #[inline]
     #[must_use]
-    pub fn chunk_mut<'b>(&'b mut self, at: u8, umem: &'b Umem) -> Option<&'b mut [u8; FRAME_BYTES]> {
-        self.frames[usize::from(at) & MASK].as_mut().map(|frame| umem.bytes_mut(frame))
+    pub(crate) fn at_mut(&mut self, at: u8) -> &mut Slot {
+        &mut self.slots[usize::from(at) & MASK]
     }
 
-    /// Takes the frame out, to hand it on.
-    #[inline]
-    #[must_use]
-    pub fn take(&mut self, at: u8) -> Option<Frame> {
-        self.frames[usize::from(at) & MASK].take()
-    }
-
-    /// Ends the batch, whose frames have all been taken.
+    /// Ends the batch, whose frames have all been handed on.
     #[inline]
     pub fn clear(&mut self) {
-        debug_assert!(self.frames.iter().all(Option::is_none), "a packet without a verdict");
+        debug_assert!(self.slots.iter().all(|slot| slot.frame.is_none()), "a packet without a verdict");
         self.count = 0;
     }
 }

@@ -1,10 +1,11 @@
 //! From frames to packets: what each one is, where its IPv6 header lies, and whether it may be here.
 //!
 //! An IPv4 frame is judged as what a tunnel delivers, an IPv6 frame as native; [`crate::relay`] and the
-//! crate `tunnel` know the rules. What survives has its columns filled and is in `live`; what does not
-//! is in `refused` with its verdict.
+//! crate `tunnel` know the rules. What survives is `live` and has its destination among the keys of the
+//! look-up; what does not is `refused` with its verdict.
 
-use crate::batch::{Batch, Column, List};
+use crate::batch::{Batch, Column, List, Slot};
+use crate::pipeline::Pipeline;
 use crate::relay;
 use crate::scene::{Origin, Scene};
 use sixlane_tunnel::sixinfour::{Native, check_native};
@@ -23,33 +24,33 @@ pub(crate) enum Flow {
     Marked,
 }
 
-/// The IPv6 packets of a batch, by column.
-#[derive(Debug)]
-pub(crate) struct Packets {
-    /// How it came.
-    pub(crate) flow: Column<Flow>,
-    /// Where its IPv6 header begins in the chunk, in bytes.
-    pub(crate) start: Column<u16>,
+/// The IPv6 packet of a slot.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Packet {
     /// What its header says. The source of a decapsulated packet is not kept.
-    pub(crate) header: Column<Native>,
+    pub(crate) header: Native,
+    /// Where its IPv6 header begins in the chunk, in bytes.
+    pub(crate) start: u16,
+    /// How it came.
+    pub(crate) flow: Flow,
 }
 
-impl Packets {
-    pub(crate) const fn new() -> Self {
-        let nowhere = Address { hi: 0, lo: 0 };
-        let blank = Native {
+impl Packet {
+    pub(crate) const BLANK: Self = Self {
+        header: Native {
             len: 0,
             traffic_class: 0,
             hop_limit: 0,
-            source: nowhere,
-            destination: nowhere,
+            source: Address { hi: 0, lo: 0 },
+            destination: Address { hi: 0, lo: 0 },
             embedded: Class4::NONE,
-        };
-        Self { flow: Column::new(Flow::Native), start: Column::new(0), header: Column::new(blank) }
-    }
+        },
+        start: 0,
+        flow: Flow::Native,
+    };
 }
 
-/// Packets that end here, with their verdicts.
+/// Packets that end here, with their verdicts by position.
 #[derive(Debug)]
 pub(crate) struct Refused {
     pub(crate) list: List,
@@ -64,40 +65,62 @@ impl Refused {
     #[cold]
     pub(crate) fn push(&mut self, at: u8, verdict: Verdict) {
         self.list.push(at);
-        self.verdicts.set(at, verdict);
+        *self.verdicts.at_mut(at) = verdict;
     }
 }
 
-/// Reads every packet of the batch.
-#[inline]
-pub(crate) fn classify(
-    batch: &Batch,
-    origin: Origin,
-    scene: &Scene<'_>,
-    packets: &mut Packets,
-    live: &mut List,
-    refused: &mut Refused,
-) {
-    for at in batch.positions() {
-        match read(batch, at, origin, scene, packets) {
-            Ok(()) => live.push(at),
-            Err(reason) => refused.push(at, verdict_of(reason, batch, at, scene, packets)),
+impl Pipeline {
+    /// Reads every packet of the batch.
+    #[inline]
+    pub(crate) fn classify(&mut self, batch: &Batch, origin: Origin, scene: &Scene<'_>) {
+        let mut count = 0;
+        for (at, slot) in batch.slots().iter().enumerate() {
+            let at = at as u8;
+            match read(slot, origin, scene) {
+                Ok(packet) => {
+                    let destination = packet.header.destination;
+                    *self.keys.hi.at_mut(count) = destination.hi;
+                    *self.keys.lo.at_mut(count) = destination.lo;
+                    *self.packets.at_mut(at) = packet;
+                    self.live.push(at);
+                    count += 1;
+                }
+                Err(reason) => {
+                    let verdict = verdict_of(reason, slot, scene, self.packets.at_mut(at));
+                    self.refused.push(at, verdict);
+                }
+            }
         }
     }
 }
 
-/// The verdict of a refusal. Of a packet that is to be answered, the columns tell what to quote.
+#[inline]
+fn read(slot: &Slot, origin: Origin, scene: &Scene<'_>) -> Result<Packet, Reason> {
+    let frame = slot.bytes(scene.umem).ok_or(Reason::MalformedFrame)?;
+    let (link, packet) = ethernet::parse(frame).map_err(|_| Reason::MalformedFrame)?;
+    let start = slot.start + ethernet::HEADER_LEN as u16;
+    match link.ethertype.get() {
+        ethernet::IPV6 => {
+            let header = check_native(packet, scene.view)?;
+            if header.source == scene.router && origin == Origin::Wire {
+                return Err(Reason::OwnSource);
+            }
+            Ok(Packet { header, start, flow: Flow::Native })
+        }
+        ethernet::IPV4 => relay::leave_tunnel(packet, start, scene),
+        _ => Err(Reason::MalformedFrame),
+    }
+}
+
+/// The verdict of a refusal. Of a packet that is to be answered, `packet` tells what to quote.
 #[cold]
-fn verdict_of(reason: Reason, batch: &Batch, at: u8, scene: &Scene<'_>, packets: &mut Packets) -> Verdict {
+fn verdict_of(reason: Reason, slot: &Slot, scene: &Scene<'_>, packet: &mut Packet) -> Verdict {
     let Some(error) = reason.answer() else { return Verdict::Drop(reason) };
-    let start = batch.extent(at).0 + ethernet::HEADER_LEN as u16;
-    let packet = batch.chunk(at, scene.umem).and_then(|chunk| chunk.get(usize::from(start)..));
-    let Some(Ok((header, payload))) = packet.map(ipv6::parse) else { return Verdict::Drop(reason) };
-    packets.flow.set(at, Flow::Native);
-    packets.start.set(at, start);
-    packets.header.set(
-        at,
-        Native {
+    let frame = slot.bytes(scene.umem).unwrap_or_default();
+    let parsed = frame.get(ethernet::HEADER_LEN..).map(ipv6::parse);
+    let Some(Ok((header, payload))) = parsed else { return Verdict::Drop(reason) };
+    *packet = Packet {
+        header: Native {
             len: ipv6::HEADER_LEN + payload.len(),
             traffic_class: header.traffic_class(),
             hop_limit: header.hop_limit,
@@ -105,37 +128,8 @@ fn verdict_of(reason: Reason, batch: &Batch, at: u8, scene: &Scene<'_>, packets:
             destination: header.destination(),
             embedded: Class4::NONE,
         },
-    );
+        start: slot.start + ethernet::HEADER_LEN as u16,
+        flow: Flow::Native,
+    };
     Verdict::Reply(error, reason)
-}
-
-#[inline]
-fn read(
-    batch: &Batch,
-    at: u8,
-    origin: Origin,
-    scene: &Scene<'_>,
-    packets: &mut Packets,
-) -> Result<(), Reason> {
-    let (start, len) = batch.extent(at);
-    let frame = batch
-        .chunk(at, scene.umem)
-        .and_then(|chunk| chunk.get(usize::from(start)..usize::from(start) + usize::from(len)))
-        .ok_or(Reason::MalformedFrame)?;
-    let (link, packet) = ethernet::parse(frame).map_err(|_| Reason::MalformedFrame)?;
-    let packet_start = start + ethernet::HEADER_LEN as u16;
-    match link.ethertype.get() {
-        ethernet::IPV6 => {
-            let header = check_native(packet, scene.view)?;
-            if header.source == scene.router && origin == Origin::Wire {
-                return Err(Reason::OwnSource);
-            }
-            packets.flow.set(at, Flow::Native);
-            packets.start.set(at, packet_start);
-            packets.header.set(at, header);
-            Ok(())
-        }
-        ethernet::IPV4 => relay::leave_tunnel(packet, packet_start, at, scene, packets),
-        _ => Err(Reason::MalformedFrame),
-    }
 }

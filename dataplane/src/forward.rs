@@ -4,7 +4,6 @@
 //! adjacency and is rewritten for its link, sent into the tunnel, or refused.
 
 use crate::batch::Batch;
-use crate::classify::Flow;
 use crate::pipeline::Pipeline;
 use crate::rewrite;
 use crate::scene::{Origin, Scene};
@@ -14,61 +13,38 @@ use sixlane_tables::{Adjacency, NextHopId};
 use sixlane_tunnel::mtu::too_big;
 use sixlane_tunnel::sixinfour::Native;
 use sixlane_tunnel::{IcmpError, Reason, Verdict};
-use sixlane_wire::ethernet;
 
 impl Pipeline {
     /// Looks up all live packets and settles each one's way.
     #[inline]
     pub(crate) fn forward(&mut self, batch: &mut Batch, origin: Origin, scene: &Scene<'_>) {
         let count = self.live.len();
-        for (k, &at) in self.live.as_slice().iter().enumerate() {
-            let destination = self.packets.header.as_ref(at).destination;
-            self.keys.hi.set(k as u8, destination.hi);
-            self.keys.lo.set(k as u8, destination.lo);
-        }
         let (hi, lo) = (self.keys.hi.first(count), self.keys.lo.first(count));
         scene.view.lookup6_batch(hi, lo, self.keys.next_hops.first_mut(count));
-        self.meet_adjacencies(batch, origin, scene);
-    }
-
-    #[inline]
-    fn meet_adjacencies(&mut self, batch: &mut Batch, origin: Origin, scene: &Scene<'_>) {
         let tunnel_mtu = scene.relay.map_or(0, |relay| relay.mtu);
-        let hops = u8::from(origin == Origin::Wire);
-        let mut run = Run::new(scene.segment);
-        for (k, &at) in self.live.as_slice().iter().enumerate() {
-            let next_hop = self.keys.next_hops.get(k as u8);
-            let header = self.packets.header.as_ref(at);
-            let Some(adjacency) = scene.view.adjacency(next_hop) else {
-                self.refused.push(at, without_adjacency(next_hop, header));
+        let mut run = Run::new(scene);
+        for (&at, &next_hop) in self.live.as_slice().iter().zip(self.keys.next_hops.first(count)) {
+            let packet = self.packets.at(at);
+            let Some(adjacency) = run.meet(next_hop) else {
+                self.refused.push(at, without_adjacency(next_hop, &packet.header));
                 continue;
             };
             let tunnel = adjacency.kind == kind::SIXTOFOUR;
             let mtu = if tunnel { tunnel_mtu } else { adjacency.mtu };
-            let fits = header.hop_limit > 1 && header.len <= mtu as usize;
+            let fits = packet.header.hop_limit > 1 && packet.header.len <= mtu as usize;
             if fits && tunnel {
-                run.count(next_hop);
+                run.count();
                 self.entering.list.push(at);
             } else if fits && adjacency.kind == kind::REWRITE {
-                run.count(next_hop);
-                let start = self.packets.start.get(at);
-                let written = batch.chunk_mut(at, scene.umem).and_then(|chunk| {
-                    if self.packets.flow.get(at) == Flow::Marked {
-                        rewrite::mark(chunk, start, header.traffic_class);
-                    }
-                    rewrite::to_link(chunk, start, header.hop_limit - hops, adjacency)
-                });
-                match written {
-                    Some(first) => {
-                        let len = ethernet::HEADER_LEN + header.len;
-                        batch.dispatch(at, adjacency.port, first, len as u16);
-                    }
-                    None => self.refused.push(at, Verdict::Drop(Reason::MalformedFrame)),
+                run.count();
+                let way = rewrite::Way { adjacency, origin, umem: scene.umem };
+                if rewrite::to_link(batch.at_mut(at), packet, &way).is_none() {
+                    self.refused.push(at, Verdict::Drop(Reason::MalformedFrame));
                 }
             } else {
-                let verdict = refusal(adjacency, header, mtu);
+                let verdict = refusal(adjacency, &packet.header, mtu);
                 if verdict == Verdict::Drop(Reason::NeighQueue) {
-                    let destination = header.destination.octets();
+                    let destination = packet.header.destination.octets();
                     self.neighbours.want(adjacency, destination, scene, &mut self.tally);
                 }
                 self.refused.push(at, verdict);

@@ -1,7 +1,7 @@
 //! The least that a forwarder can do: swap the MAC addresses and send back. The measure of the relay's
 //! own cost (G10), over the same ports, pool and batch.
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Slot};
 use crate::port::Port;
 use sixlane_xsk::FramePool;
 
@@ -16,7 +16,7 @@ impl<'a, P: Port<'a>> NullForwarder<'a, P> {
     /// A forwarder over one port.
     #[must_use]
     pub fn new(port: P, pool: FramePool<'a>) -> Self {
-        Self { port, pool, batch: Batch::new() }
+        Self { port, pool, batch: Batch::default() }
     }
 
     /// The pool and the port.
@@ -32,14 +32,16 @@ impl<'a, P: Port<'a>> NullForwarder<'a, P> {
         port.refill(pool);
         port.receive(pool, batch);
         let count = batch.len();
-        for at in batch.positions() {
-            swap(batch, at, pool);
-            let (start, len) = batch.extent(at);
-            if let Some(frame) = batch.take(at)
-                && let Err(frame) = port.submit(pool, frame, start, len)
-            {
-                pool.release(frame);
-            }
+        for slot in batch.slots_mut() {
+            swap(slot, pool);
+        }
+        let done = port.submit(pool, batch.slots_mut());
+        if done.refused != 0 {
+            batch
+                .slots_mut()
+                .iter_mut()
+                .filter_map(|slot| slot.frame.take())
+                .for_each(|frame| pool.release(frame));
         }
         batch.clear();
         port.flush();
@@ -52,9 +54,9 @@ impl<'a, P: Port<'a>> NullForwarder<'a, P> {
 
 /// Exchanges the two MAC addresses of a packet.
 #[inline]
-fn swap(batch: &mut Batch, at: u8, pool: &FramePool<'_>) {
-    let start = usize::from(batch.extent(at).0);
-    if let Some(chunk) = batch.chunk_mut(at, pool.umem())
+fn swap(slot: &mut Slot, pool: &FramePool<'_>) {
+    let start = usize::from(slot.start);
+    if let Some(chunk) = slot.chunk_mut(pool.umem())
         && let Some(addresses) = chunk.get_mut(start..).and_then(|bytes| bytes.first_chunk_mut::<12>())
     {
         let [a, b, c, d, e, f, g, h, i, j, k, l] = *addresses;

@@ -1,7 +1,7 @@
 //! The stages of a pass, in order, and the arrays that they share. One for each worker, made once.
 
 use crate::batch::{Batch, Column, List};
-use crate::classify::{Packets, Refused, classify};
+use crate::classify::{Packet, Refused};
 use crate::ident::Identifications;
 use crate::neighbour::Neighbours;
 use crate::relay::Entering;
@@ -9,8 +9,8 @@ use crate::reply::Budgets;
 use crate::scene::{Origin, Scene};
 use crate::tally::Tally;
 use sixlane_tables::{NextHopId, Settings, WorkerSegment};
+use sixlane_tunnel::Verdict;
 use sixlane_tunnel::sixinfour::OuterTemplate;
-use sixlane_tunnel::{Reason, Verdict};
 use sixlane_xsk::FramePool;
 
 /// Keys of the IPv6 look-up and its answers, dense: in the order of the live packets.
@@ -33,7 +33,7 @@ pub(crate) struct Outer {
 pub(crate) struct Pipeline {
     /// Generation of the settings from which `outer` and `budgets` were made; 0 = none.
     generation: u64,
-    pub(crate) packets: Packets,
+    pub(crate) packets: Column<Packet>,
     pub(crate) live: List,
     pub(crate) refused: Refused,
     pub(crate) keys: Keys,
@@ -51,7 +51,7 @@ impl Pipeline {
         let workers = worker_count(settings);
         Self {
             generation: 0,
-            packets: Packets::new(),
+            packets: Column::new(Packet::BLANK),
             live: List::new(),
             refused: Refused::new(),
             keys: Keys { hi: Column::new(0), lo: Column::new(0), next_hops: Column::new(NextHopId::NONE) },
@@ -94,21 +94,10 @@ impl Pipeline {
         self.live.clear();
         self.refused.list.clear();
         self.entering.list.clear();
-        classify(batch, origin, scene, &mut self.packets, &mut self.live, &mut self.refused);
+        self.classify(batch, origin, scene);
         self.forward(batch, origin, scene);
-        if self.entering.list.len() != 0 {
+        if !self.entering.list.is_empty() {
             self.encapsulate(batch, origin, scene);
-        }
-    }
-
-    /// Drops a whole batch that nobody can judge.
-    #[cold]
-    pub(crate) fn drop_all(&mut self, batch: &mut Batch, pool: &mut FramePool<'_>, reason: Reason) {
-        for at in batch.positions() {
-            if let Some(frame) = batch.take(at) {
-                self.tally.dropped(reason);
-                pool.release(frame);
-            }
         }
     }
 
@@ -116,10 +105,10 @@ impl Pipeline {
     #[inline]
     pub(crate) fn drop_refused(&mut self, batch: &mut Batch, pool: &mut FramePool<'_>) {
         for &at in self.refused.list.as_slice() {
-            let (Verdict::Drop(reason) | Verdict::Reply(_, reason)) = self.refused.verdicts.get(at) else {
+            let (Verdict::Drop(reason) | Verdict::Reply(_, reason)) = *self.refused.verdicts.at(at) else {
                 continue;
             };
-            if let Some(frame) = batch.take(at) {
+            if let Some(frame) = batch.at_mut(at).frame.take() {
                 self.tally.dropped(reason);
                 pool.release(frame);
             }

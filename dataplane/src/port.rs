@@ -7,11 +7,11 @@ mod memory;
 mod script;
 mod xdp;
 
-pub use memory::{MemoryPort, Template};
+pub use memory::MemoryPort;
 pub use script::{ScriptPort, Sent};
 pub use xdp::XdpPort;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Slot};
 use sixlane_xsk::{Frame, FramePool, WakeError};
 use std::os::fd::BorrowedFd;
 
@@ -22,6 +22,46 @@ pub struct Arrived {
     pub packets: u64,
     /// Their bytes, Ethernet header included.
     pub bytes: u64,
+}
+
+/// What a port took at once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Submitted {
+    /// Slots that were looked at: those that leave by this port.
+    pub slots: usize,
+    /// Packets queued.
+    pub packets: u64,
+    /// Their bytes, Ethernet header included.
+    pub bytes: u64,
+    /// Packets for which there was no room.
+    pub refused: u64,
+}
+
+impl Submitted {
+    /// Walks over the slots that leave by `port`, and gives each packet to `queue`.
+    #[inline]
+    fn each(
+        port: u8,
+        slots: &mut [Slot],
+        mut queue: impl FnMut(Frame, u16, u16) -> Result<(), Frame>,
+    ) -> Self {
+        let mut done = Self::default();
+        for slot in slots.iter_mut().take_while(|slot| slot.egress == port) {
+            done.slots += 1;
+            let Some(frame) = slot.frame.take() else { continue };
+            match queue(frame, slot.start, slot.len) {
+                Ok(()) => {
+                    done.packets += 1;
+                    done.bytes += u64::from(slot.len);
+                }
+                Err(frame) => {
+                    slot.frame = Some(frame);
+                    done.refused += 1;
+                }
+            }
+        }
+        done
+    }
 }
 
 /// One queue of one port, in the order in which a turn uses it.
@@ -39,11 +79,9 @@ pub trait Port<'a> {
     /// successor until [`Port::release_received`].
     fn receive(&mut self, pool: &mut FramePool<'a>, batch: &mut Batch) -> Arrived;
 
-    /// Queues bytes `start .. start + len` of the frame for sending.
-    ///
-    /// # Errors
-    /// Gives the frame back when there is no room.
-    fn submit(&mut self, pool: &FramePool<'a>, frame: Frame, start: u16, len: u16) -> Result<(), Frame>;
+    /// Queues the packets at the front of `slots` that leave by this port, up to the first one that leaves
+    /// by another. A packet for which there is no room keeps its frame.
+    fn submit(&mut self, pool: &FramePool<'a>, slots: &mut [Slot]) -> Submitted;
 
     /// Hands over what was queued.
     fn flush(&mut self);

@@ -1,7 +1,7 @@
 //! Into the tunnel and out of it: what the crate `tunnel` decides, applied to the packets of a batch.
 
 use crate::batch::{Batch, Column, List};
-use crate::classify::{Flow, Packets, Refused};
+use crate::classify::{Flow, Packet, Refused};
 use crate::pipeline::Pipeline;
 use crate::rewrite;
 use crate::scene::{Origin, Scene};
@@ -11,26 +11,17 @@ use sixlane_tables::{Adjacency, NextHopId};
 use sixlane_tunnel::mtu::{SIXINFOUR_OVERHEAD, too_big};
 use sixlane_tunnel::sixinfour::{Native, decap, encap_checks};
 use sixlane_tunnel::{Class4, IcmpError, Reason, Verdict};
+use sixlane_wire::ipv4;
 use sixlane_wire::ipv6::{Address, MTU_MIN};
-use sixlane_wire::{ethernet, ipv4};
 
-/// Judges an IPv4 packet as what the 6to4 tunnel delivers, and fills the columns of what it carries.
-/// `packet` lies at byte `packet_start` of its chunk.
+/// Judges an IPv4 packet as what the 6to4 tunnel delivers. Gives what it carries. `l3` lies at byte
+/// `start` of its chunk.
 #[inline]
-pub(crate) fn leave_tunnel(
-    packet: &[u8],
-    packet_start: u16,
-    at: u8,
-    scene: &Scene<'_>,
-    packets: &mut Packets,
-) -> Result<(), Reason> {
+pub(crate) fn leave_tunnel(l3: &[u8], start: u16, scene: &Scene<'_>) -> Result<Packet, Reason> {
     let relay = scene.relay.ok_or(Reason::NotForUs)?;
-    let inner = decap(packet, relay, scene.view)?;
-    packets.flow.set(at, if inner.remark { Flow::Marked } else { Flow::Decapsulated });
-    packets.start.set(at, packet_start + inner.inner_offset as u16);
-    packets.header.set(
-        at,
-        Native {
+    let inner = decap(l3, relay, scene.view)?;
+    Ok(Packet {
+        header: Native {
             len: inner.inner_len,
             traffic_class: inner.traffic_class,
             hop_limit: inner.hop_limit,
@@ -38,8 +29,9 @@ pub(crate) fn leave_tunnel(
             destination: inner.destination,
             embedded: Class4::NONE,
         },
-    );
-    Ok(())
+        start: start + inner.inner_offset as u16,
+        flow: if inner.remark { Flow::Marked } else { Flow::Decapsulated },
+    })
 }
 
 /// The packets of a batch that are to enter the tunnel.
@@ -65,12 +57,12 @@ impl Entering {
 
     /// Checks the packets (RFC 3964 §5.1) and looks up each outer destination by itself.
     #[inline]
-    pub(crate) fn look_up(&mut self, scene: &Scene<'_>, packets: &Packets, refused: &mut Refused) {
+    pub(crate) fn look_up(&mut self, scene: &Scene<'_>, packets: &Column<Packet>, refused: &mut Refused) {
         self.passed.clear();
         for &at in self.list.as_slice() {
-            match far_end(at, scene, packets) {
+            match far_end(packets.at(at), scene) {
                 Ok(address) => {
-                    self.far_ends.set(self.passed.len() as u8, address);
+                    *self.far_ends.at_mut(self.passed.len() as u8) = address;
                     self.passed.push(at);
                 }
                 Err(reason) => refused.push(at, Verdict::Drop(reason)),
@@ -90,12 +82,12 @@ impl Entering {
 }
 
 #[inline]
-fn far_end(at: u8, scene: &Scene<'_>, packets: &Packets) -> Result<u32, Reason> {
-    if packets.flow.get(at) != Flow::Native {
+fn far_end(packet: &Packet, scene: &Scene<'_>) -> Result<u32, Reason> {
+    if packet.flow != Flow::Native {
         // A route for native addresses that leads into the tunnel the packet came from.
         return Err(Reason::Sixto4To6to4ViaRelay);
     }
-    encap_checks(packets.header.as_ref(at), scene.view)
+    encap_checks(&packet.header, scene.view)
 }
 
 impl Pipeline {
@@ -104,35 +96,26 @@ impl Pipeline {
     pub(crate) fn encapsulate(&mut self, batch: &mut Batch, origin: Origin, scene: &Scene<'_>) {
         let Some(relay) = scene.relay else { return };
         self.entering.look_up(scene, &self.packets, &mut self.refused);
-        let hops = u8::from(origin == Origin::Wire);
-        let mut run = Run::new(scene.segment);
+        let mut run = Run::new(scene);
         for (at, far_end, next_hop) in self.entering.passed() {
-            let header = self.packets.header.as_ref(at);
-            let adjacency = scene.view.adjacency(next_hop);
+            let packet = self.packets.at(at);
+            let header = &packet.header;
+            let adjacency = run.meet(next_hop);
             let Some(adjacency) = adjacency.filter(|adjacency| carries(adjacency, header)) else {
                 let verdict = far_end_refusal(adjacency, next_hop, header);
                 if let (Verdict::Drop(Reason::NeighQueue), Some(adjacency)) = (verdict, adjacency) {
-                    let destination = mapped(far_end);
-                    self.neighbours.want(adjacency, destination, scene, &mut self.tally);
+                    self.neighbours.want(adjacency, mapped(far_end), scene, &mut self.tally);
                 }
                 self.refused.push(at, verdict);
                 continue;
             };
-            run.count(next_hop);
+            run.count();
             let id = self.outer.ids.next(relay.address, far_end, ipv4::IPV6);
-            let outer =
-                self.outer.template.outer_header(far_end, header.len as u16, id, header.traffic_class);
-            let start = self.packets.start.get(at);
-            let hop_limit = header.hop_limit - hops;
-            let written = batch
-                .chunk_mut(at, scene.umem)
-                .and_then(|chunk| rewrite::to_tunnel(chunk, start, hop_limit, adjacency, &outer));
-            match written {
-                Some(first) => {
-                    let len = ethernet::HEADER_LEN + SIXINFOUR_OVERHEAD as usize + header.len;
-                    batch.dispatch(at, adjacency.port, first, len as u16);
-                }
-                None => self.refused.push(at, Verdict::Drop(Reason::MalformedFrame)),
+            let template = &self.outer.template;
+            let outer = template.outer_header(far_end, header.len as u16, id, header.traffic_class);
+            let way = rewrite::Way { adjacency, origin, umem: scene.umem };
+            if rewrite::to_tunnel(batch.at_mut(at), packet, &way, &outer).is_none() {
+                self.refused.push(at, Verdict::Drop(Reason::MalformedFrame));
             }
         }
         run.end();

@@ -5,8 +5,8 @@
 //! may be answered (ICMP-02), and there must be a token. Packet Too Big has its own bucket, so that no
 //! other error can starve path MTU discovery (ICMP-12).
 
-use crate::batch::Batch;
-use crate::classify::Flow;
+use crate::batch::{Batch, Slot};
+use crate::classify::{Flow, Packet};
 use crate::pipeline::{Pipeline, worker_count};
 use crate::scene::Scene;
 use sixlane_tables::Settings;
@@ -99,7 +99,7 @@ impl Pipeline {
     ) {
         for k in 0..self.refused.list.len() {
             let at = self.refused.list.as_slice().get(k).copied().unwrap_or_default();
-            if let Verdict::Reply(error, _) = self.refused.verdicts.get(at) {
+            if let Verdict::Reply(error, _) = *self.refused.verdicts.at(at) {
                 self.answer(batch, at, error, scene, (&mut *replies, &mut *pool));
             }
         }
@@ -129,15 +129,12 @@ impl Pipeline {
         if let Some(header) = head.last_chunk_mut::<{ ethernet::HEADER_LEN }>() {
             header.copy_from_slice(reversed(link).as_bytes());
         }
-        let linkward = self.packets.header.as_ref(at).source.is_link_local();
+        let linkward = self.packets.at(at).header.source.is_link_local();
         let to = if linkward { &mut replies.linkward } else { &mut replies.routed };
-        let place = to.len() as u8;
-        match to.push(frame, batch.port(at), FRAME_START, len) {
-            Ok(()) => to.dispatch(place, batch.port(at), FRAME_START, len),
-            Err(frame) => {
-                self.tally.dropped(Reason::NoFrame);
-                pool.release(frame);
-            }
+        let slot = Slot::new(frame, batch.at(at).ingress, FRAME_START, len);
+        if let Err(Slot { frame: Some(frame), .. }) = to.push(slot) {
+            self.tally.dropped(Reason::NoFrame);
+            pool.release(frame);
         }
     }
 
@@ -148,26 +145,23 @@ impl Pipeline {
         at: u8,
         scene: &'b Scene<'_>,
     ) -> Option<(&'b ethernet::Header, &'b [u8])> {
-        let chunk = batch.chunk(at, scene.umem)?;
-        let (frame_start, frame_len) = batch.extent(at);
-        let frame = chunk.get(usize::from(frame_start)..)?.get(..usize::from(frame_len))?;
-        let (link, _) = ethernet::parse(frame).ok()?;
-        let start = usize::from(self.packets.start.get(at));
-        let invoking = chunk.get(start..start + self.packets.header.as_ref(at).len)?;
-        let permitted = !link.is_group() && self.trusted(at, scene) && error_allowed(invoking);
+        let slot = batch.at(at);
+        let (link, _) = ethernet::parse(slot.bytes(scene.umem)?).ok()?;
+        let packet = self.packets.at(at);
+        let start = usize::from(packet.start);
+        let invoking = slot.chunk(scene.umem)?.get(start..start + packet.header.len)?;
+        let permitted = !link.is_group() && trusted(packet, scene) && error_allowed(invoking);
         permitted.then_some((link, invoking))
     }
+}
 
-    /// Whether the packet would have passed all checks against spoofing. What left the tunnel has passed
-    /// them; what came by a port must have a source that its way can be believed to have.
-    fn trusted(&self, at: u8, scene: &Scene<'_>) -> bool {
-        let header = self.packets.header.as_ref(at);
-        if self.packets.flow.get(at) != Flow::Native {
-            return true;
-        }
-        is_answerable(header.source)
+/// Whether the packet would have passed all checks against spoofing. What left the tunnel has passed
+/// them; what came by a port must have a source that its way can be believed to have.
+fn trusted(packet: &Packet, scene: &Scene<'_>) -> bool {
+    let header = &packet.header;
+    packet.flow != Flow::Native
+        || is_answerable(header.source)
             && (!is_sixtofour(header.destination) || encap_checks(header, scene.view).is_ok())
-    }
 }
 
 /// The link header of an answer. Where the answer is routed, forwarding writes another over it.

@@ -1,9 +1,12 @@
 //! The bytes that change: link header, hop limit, traffic class, outer header. The payload is never
 //! moved; headers are written in front of it, over headroom or over what was cut off.
 
+use crate::batch::Slot;
+use crate::classify::{Flow, Packet};
+use crate::scene::Origin;
 use sixlane_tables::Adjacency;
 use sixlane_wire::{ethernet, ipv4, ipv6};
-use sixlane_xsk::FRAME_BYTES;
+use sixlane_xsk::{FRAME_BYTES, Umem};
 
 /// Bytes of the IPv6 header up to and with the hop limit (RFC 8200 §3).
 const HOP_LIMIT_END: usize = 8;
@@ -12,52 +15,70 @@ const NATIVE: usize = ethernet::HEADER_LEN + HOP_LIMIT_END;
 /// A link header, an outer header and those bytes.
 const TUNNEL: usize = ethernet::HEADER_LEN + ipv4::HEADER_LEN + HOP_LIMIT_END;
 
-/// A frame's bytes.
-type Chunk = [u8; FRAME_BYTES];
-
-/// Writes the link header in front of the IPv6 packet at `packet_start` and sets its hop limit. Gives
-/// where the frame begins; `None` when there is no room.
-#[inline]
-pub(crate) fn to_link(
-    chunk: &mut Chunk,
-    packet_start: u16,
-    hop_limit: u8,
-    adjacency: &Adjacency,
-) -> Option<u16> {
-    let start = packet_start.checked_sub(ethernet::HEADER_LEN as u16)?;
-    let bytes: &mut [u8; NATIVE] = chunk.get_mut(usize::from(start)..)?.first_chunk_mut()?;
-    let (link, packet) = bytes.split_first_chunk_mut()?;
-    write_link(link, adjacency, ethernet::IPV6);
-    packet[HOP_LIMIT_END - 1] = hop_limit;
-    Some(start)
+/// Where a packet goes.
+pub(crate) struct Way<'a> {
+    /// The next hop.
+    pub(crate) adjacency: &'a Adjacency,
+    /// Whether the packet came from somewhere: then its hop limit falls.
+    pub(crate) origin: Origin,
+    /// The memory of the frame.
+    pub(crate) umem: &'a Umem,
 }
 
-/// Writes the link header and the outer header in front of the IPv6 packet at `packet_start` and sets
-/// its hop limit. Gives where the frame begins; `None` when there is no room.
+/// Sends an IPv6 packet to a link: writes the link header in front of it, takes the hop limit down and
+/// marks congestion. `None` when there is no room.
+#[inline]
+pub(crate) fn to_link(slot: &mut Slot, packet: &Packet, way: &Way<'_>) -> Option<()> {
+    let start = packet.start.checked_sub(ethernet::HEADER_LEN as u16)?;
+    let chunk = slot.frame.as_mut().map(|frame| way.umem.bytes_mut(frame))?;
+    if packet.flow == Flow::Marked {
+        mark(chunk, packet);
+    }
+    let bytes: &mut [u8; NATIVE] = chunk.get_mut(usize::from(start)..)?.first_chunk_mut()?;
+    let (link, start_of_packet) = bytes.split_first_chunk_mut()?;
+    write_link(link, way.adjacency, ethernet::IPV6);
+    start_of_packet[HOP_LIMIT_END - 1] = hop_limit(packet, way.origin);
+    slot.start = start;
+    slot.len = (ethernet::HEADER_LEN + packet.header.len) as u16;
+    slot.egress = way.adjacency.port;
+    Some(())
+}
+
+/// Sends an IPv6 packet into the tunnel: writes the link header and the outer header in front of it and
+/// takes the hop limit down. `None` when there is no room.
 #[inline]
 pub(crate) fn to_tunnel(
-    chunk: &mut Chunk,
-    packet_start: u16,
-    hop_limit: u8,
-    adjacency: &Adjacency,
+    slot: &mut Slot,
+    packet: &Packet,
+    way: &Way<'_>,
     outer: &[u8; ipv4::HEADER_LEN],
-) -> Option<u16> {
-    let start = packet_start.checked_sub((ethernet::HEADER_LEN + ipv4::HEADER_LEN) as u16)?;
+) -> Option<()> {
+    let start = packet.start.checked_sub((ethernet::HEADER_LEN + ipv4::HEADER_LEN) as u16)?;
+    let chunk = slot.frame.as_mut().map(|frame| way.umem.bytes_mut(frame))?;
     let bytes: &mut [u8; TUNNEL] = chunk.get_mut(usize::from(start)..)?.first_chunk_mut()?;
     let (link, rest) = bytes.split_first_chunk_mut()?;
-    let (header, packet) = rest.split_first_chunk_mut::<{ ipv4::HEADER_LEN }>()?;
-    write_link(link, adjacency, ethernet::IPV4);
+    let (header, start_of_packet) = rest.split_first_chunk_mut::<{ ipv4::HEADER_LEN }>()?;
+    write_link(link, way.adjacency, ethernet::IPV4);
     *header = *outer;
-    packet[HOP_LIMIT_END - 1] = hop_limit;
-    Some(start)
+    start_of_packet[HOP_LIMIT_END - 1] = hop_limit(packet, way.origin);
+    slot.start = start;
+    slot.len = (ethernet::HEADER_LEN + ipv4::HEADER_LEN + packet.header.len) as u16;
+    slot.egress = way.adjacency.port;
+    Some(())
 }
 
-/// Writes the traffic class of the IPv6 packet at `packet_start` (RFC 6040 §4.2).
+/// The hop limit with which a packet leaves: one less, once for the whole relay (RFC 4213 §3.3).
+#[inline]
+fn hop_limit(packet: &Packet, origin: Origin) -> u8 {
+    packet.header.hop_limit - u8::from(origin == Origin::Wire)
+}
+
+/// Writes the traffic class (RFC 6040 §4.2).
 #[cold]
-pub(crate) fn mark(chunk: &mut Chunk, packet_start: u16, traffic_class: u8) {
-    let packet = chunk.get_mut(usize::from(packet_start)..).unwrap_or_default();
-    if let Ok((header, _)) = <ipv6::Header as zerocopy::FromBytes>::mut_from_prefix(packet) {
-        header.set_traffic_class(traffic_class);
+fn mark(chunk: &mut [u8; FRAME_BYTES], packet: &Packet) {
+    let bytes = chunk.get_mut(usize::from(packet.start)..).unwrap_or_default();
+    if let Ok((header, _)) = <ipv6::Header as zerocopy::FromBytes>::mut_from_prefix(bytes) {
+        header.set_traffic_class(packet.header.traffic_class);
     }
 }
 

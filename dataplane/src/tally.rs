@@ -3,10 +3,13 @@
 //! The identity of the design holds by construction: a packet enters by exactly one of the verbs
 //! `received` and `generated`, and leaves by exactly one of `transmitted` and `dropped`.
 
-use crate::port::Arrived;
+use crate::batch::Slot;
+use crate::port::{Arrived, Submitted};
+use crate::scene::Scene;
 use sixlane_tables::settings::PORTS;
-use sixlane_tables::{Counters, NextHopId, PortCounters, WorkerSegment};
+use sixlane_tables::{Adjacency, Counters, NextHopId, PortCounters, View, WorkerSegment};
 use sixlane_tunnel::Reason;
+use sixlane_xsk::FramePool;
 
 /// Packets and bytes of a port in one direction.
 #[derive(Debug, Clone, Copy, Default)]
@@ -56,12 +59,12 @@ impl Tally {
         self.ports |= 1 << (port % PORTS as u8);
     }
 
-    /// A packet put into a port's ring.
+    /// Packets put into a port's ring at once.
     #[inline]
-    pub(crate) fn transmitted(&mut self, port: u8, bytes: u16) {
+    pub(crate) fn submitted(&mut self, port: u8, done: &Submitted) {
         let traffic = &mut self.tx[usize::from(port) % PORTS];
-        traffic.packets += 1;
-        traffic.bytes += u64::from(bytes);
+        traffic.packets += done.packets;
+        traffic.bytes += done.bytes;
         self.ports |= 1 << (port % PORTS as u8);
     }
 
@@ -77,6 +80,15 @@ impl Tally {
             *count += 1;
         }
         self.dropped_any = true;
+    }
+
+    /// Drops packets that nobody can judge or send, and gives their frames back.
+    #[cold]
+    pub(crate) fn drop_all(&mut self, slots: &mut [Slot], pool: &mut FramePool<'_>, reason: Reason) {
+        for frame in slots.iter_mut().filter_map(|slot| slot.frame.take()) {
+            self.dropped(reason);
+            pool.release(frame);
+        }
     }
 
     /// An ICMPv6 error not sent, because the packet was not trusted or is not to be answered.
@@ -138,27 +150,40 @@ impl Tally {
     }
 }
 
-/// Packets of one next hop in a row, added to its shared counter when another follows.
+/// Packets of one next hop in a row: its adjacency is looked up, and its shared counter written, when
+/// another next hop follows.
 pub(crate) struct Run<'a> {
+    view: &'a View<'a>,
     segment: &'a WorkerSegment,
     next_hop: NextHopId,
+    adjacency: Option<&'a Adjacency>,
     packets: u64,
 }
 
 impl<'a> Run<'a> {
-    pub(crate) fn new(segment: &'a WorkerSegment) -> Self {
-        Self { segment, next_hop: NextHopId::NONE, packets: 0 }
+    pub(crate) fn new(scene: &Scene<'a>) -> Self {
+        let (view, segment) = (scene.view, scene.segment);
+        Self { view, segment, next_hop: NextHopId::NONE, adjacency: None, packets: 0 }
     }
 
+    /// The adjacency of the next packet.
     #[inline]
-    pub(crate) fn count(&mut self, next_hop: NextHopId) {
+    pub(crate) fn meet(&mut self, next_hop: NextHopId) -> Option<&'a Adjacency> {
         if next_hop != self.next_hop {
             self.end();
             self.next_hop = next_hop;
+            self.adjacency = self.view.adjacency(next_hop);
         }
+        self.adjacency
+    }
+
+    /// Counts a packet of the adjacency met last.
+    #[inline]
+    pub(crate) fn count(&mut self) {
         self.packets += 1;
     }
 
+    /// Writes the counter.
     #[inline]
     pub(crate) fn end(&mut self) {
         if let Some(counter) = self.segment.adjacency(self.next_hop) {

@@ -4,9 +4,9 @@
 //! batch, **relay** it, **transmit** what is left of it, **tick**. No verb allocates, locks, logs, or
 //! reads a clock; the only system calls are the wake-ups of `transmit`, once a port and batch.
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Slot};
 use crate::pipeline::Pipeline;
-use crate::port::Port;
+use crate::port::{Port, Submitted};
 use crate::reply::Replies;
 use crate::scene::{Origin, Scene};
 use sixlane_tables::settings::PORTS;
@@ -58,7 +58,7 @@ impl<'a, P: Port<'a>> Worker<'a, P> {
             pool,
             segment,
             tables,
-            received: Batch::new(),
+            received: Batch::default(),
             replies: Replies::default(),
             pipeline: Box::new(Pipeline::new(segment, &settings, now)),
         }
@@ -102,12 +102,12 @@ impl<'a, P: Port<'a>> Worker<'a, P> {
     fn relay(&mut self, now: u64) {
         let Self { tables, pool, pipeline, received, replies, segment, .. } = self;
         let Ok(view) = tables.enter() else {
-            return pipeline.drop_all(received, pool, Reason::TableCorrupt);
+            return pipeline.tally.drop_all(received.slots_mut(), pool, Reason::TableCorrupt);
         };
         let scene = Scene::new(tables, &view, pool.umem(), segment, now);
         pipeline.follow(&scene);
         pipeline.pass(received, Origin::Wire, &scene);
-        if pipeline.refused.list.len() != 0 {
+        if !pipeline.refused.list.is_empty() {
             pipeline.reply(received, replies, pool, &scene);
             pipeline.drop_refused(received, pool);
         }
@@ -120,22 +120,20 @@ impl<'a, P: Port<'a>> Worker<'a, P> {
     fn transmit(&mut self) {
         let Self { ports, egress, pool, pipeline, .. } = self;
         for batch in [&mut self.received, &mut self.replies.routed, &mut self.replies.linkward] {
-            for at in batch.positions() {
-                let Some(frame) = batch.take(at) else { continue };
-                let (start, len) = batch.extent(at);
-                let place = egress[usize::from(batch.egress(at)) % PORTS];
-                let (frame, reason) = match ports.get_mut(usize::from(place)) {
-                    Some(port) => match port.submit(pool, frame, start, len) {
-                        Ok(()) => {
-                            pipeline.tally.transmitted(port.index(), len);
-                            continue;
-                        }
-                        Err(frame) => (frame, Reason::TxFull),
-                    },
-                    None => (frame, Reason::PortDown),
+            let mut slots = batch.slots_mut();
+            while let Some(&Slot { egress: port, .. }) = slots.first() {
+                let place = egress[usize::from(port) % PORTS];
+                let done = match ports.get_mut(usize::from(place)) {
+                    Some(queue) => queue.submit(pool, slots),
+                    None => Submitted { slots: 1, refused: 1, ..Submitted::default() },
                 };
-                pipeline.tally.dropped(reason);
-                pool.release(frame);
+                let (seen, rest) = std::mem::take(&mut slots).split_at_mut(done.slots.max(1));
+                pipeline.tally.submitted(port, &done);
+                if done.refused != 0 {
+                    let reason = if place == ABSENT { Reason::PortDown } else { Reason::TxFull };
+                    pipeline.tally.drop_all(seen, pool, reason);
+                }
+                slots = rest;
             }
             batch.clear();
         }

@@ -1,65 +1,54 @@
 //! A port over prepared frames in memory, for measurements without a kernel (rig M).
 //!
-//! Every frame of the pool belongs to a template, by its number. On arrival the first 64 bytes of the
-//! packet, which forwarding rewrites, are copied from the template; the rest of the packet lies in the
-//! frame from the start. What is sent goes to the back of the fill ring, so that the frames are walked
-//! in a circle: their number decides which cache they live in.
+//! Every frame holds a packet, and at its end a copy of the packet's first 64 bytes, which forwarding
+//! rewrites: on arrival they are copied back. The frames go round in a circle. Who was sent is at its
+//! back and can arrive again, so the number of frames decides in which cache they live.
 
-use super::{Arrived, Port};
-use crate::batch::Batch;
+use super::{Arrived, Port, Submitted};
+use crate::batch::{Batch, Slot};
 use sixlane_xsk::{FRAME_BYTES, Frame, FramePool, FrameState, WakeError};
 use std::os::fd::BorrowedFd;
 
 /// Where a packet begins in its chunk: where the kernel puts it.
-const START: u16 = 256;
-
+const START: usize = 256;
 /// Bytes restored on arrival: one cache line.
 const RESTORED: usize = 64;
-
-/// The part of a packet that forwarding changes, and the packet's length.
-#[derive(Debug, Clone, Copy)]
-#[repr(align(64))]
-pub struct Template {
-    header: [u8; RESTORED],
-    len: u16,
-}
+/// Where their copy lies.
+const TEMPLATE: usize = FRAME_BYTES - RESTORED;
 
 /// A port that delivers its frames again and again.
 #[derive(Debug)]
 pub struct MemoryPort {
     index: u8,
-    templates: Box<[Template]>,
-    /// All frames of the port, in a circle: `head .. filled` can arrive, `filled .. sent` were sent.
+    /// Length of every packet in bytes.
+    len: u16,
+    /// The circle, a power of two of places: `head .. filled` can arrive, `filled .. sent` was sent.
     ring: Box<[Option<Frame>]>,
     head: usize,
     filled: usize,
     sent: usize,
-    /// Frames that are left in the pool.
+    /// Frames that are left in the pool, for packets that the worker makes.
     spare: usize,
 }
 
 impl MemoryPort {
-    /// A port that delivers `packets` (from the Ethernet header on), frame by frame of `pool`: packet
-    /// `i mod packets` lies in frame `i`. Takes every frame but `spare` out of the pool; the spare ones
-    /// are for packets that the worker makes.
+    /// A port that delivers `packets` (from the Ethernet header on, all of one length) from the frames of
+    /// `pool`: packet `i mod packets` lies in frame `i`. Takes every frame but `spare` out of the pool.
     ///
-    /// `None` without packets, or when one does not fit a frame or is shorter than 64 bytes.
+    /// `None` without packets, or when their length is not one, is below 64 bytes or does not fit.
     #[must_use]
     pub fn new(index: u8, packets: &[Vec<u8>], pool: &mut FramePool<'_>, spare: usize) -> Option<Self> {
-        let fits = |packet: &Vec<u8>| (RESTORED..=FRAME_BYTES - usize::from(START)).contains(&packet.len());
-        if packets.is_empty() || !packets.iter().all(fits) {
+        let len = packets.first()?.len();
+        let fits = (RESTORED..=TEMPLATE - START).contains(&len);
+        if !fits || packets.iter().any(|packet| packet.len() != len) {
             return None;
-        }
-        let frames = pool.umem().frames() as usize;
-        let mut templates = Vec::with_capacity(frames);
-        for packet in packets.iter().cycle().take(frames) {
-            templates.push(Template { header: *packet.first_chunk()?, len: packet.len() as u16 });
         }
         let mut ring: Vec<Option<Frame>> = Vec::new();
         while let Some(mut frame) = pool.alloc() {
             let packet = packets.get(frame.index() as usize % packets.len())?;
             let chunk = pool.umem().bytes_mut(&mut frame);
-            chunk.get_mut(usize::from(START)..)?.get_mut(..packet.len())?.copy_from_slice(packet);
+            chunk.get_mut(START..START + len)?.copy_from_slice(packet);
+            chunk.get_mut(TEMPLATE..)?.copy_from_slice(packet.get(..RESTORED)?);
             pool.note(&frame, FrameState::Fill);
             ring.push(Some(frame));
         }
@@ -67,15 +56,17 @@ impl MemoryPort {
             pool.release(frame);
         }
         let filled = ring.len();
-        ring.resize_with(frames.next_power_of_two(), || None);
-        let (templates, ring) = (templates.into_boxed_slice(), ring.into_boxed_slice());
-        Some(Self { index, templates, ring, head: 0, filled, sent: filled, spare })
+        ring.resize_with((pool.umem().frames() as usize).next_power_of_two(), || None);
+        let ring = ring.into_boxed_slice();
+        Some(Self { index, len: len as u16, ring, head: 0, filled, sent: filled, spare })
     }
 
+    /// The places of the circle from number `from` on, without a break.
     #[inline]
-    fn slot(&mut self, at: usize) -> Option<&mut Option<Frame>> {
-        let mask = self.ring.len() - 1;
-        self.ring.get_mut(at & mask)
+    fn places(&mut self, from: usize, count: usize) -> &mut [Option<Frame>] {
+        let first = from & (self.ring.len() - 1);
+        let last = (first + count).min(self.ring.len());
+        self.ring.get_mut(first..last).unwrap_or_default()
     }
 }
 
@@ -85,16 +76,10 @@ impl<'a> Port<'a> for MemoryPort {
         self.index
     }
 
-    /// What was sent can arrive again: the detour through the pool is left out, so that the frames keep
-    /// their order.
+    /// What was sent can arrive again: it is in its place already.
     #[inline]
-    fn reclaim(&mut self, pool: &mut FramePool<'a>) -> usize {
+    fn reclaim(&mut self, _pool: &mut FramePool<'a>) -> usize {
         let count = self.sent - self.filled;
-        for at in self.filled..self.sent {
-            if let Some(Some(frame)) = self.slot(at) {
-                pool.note(frame, FrameState::Fill);
-            }
-        }
         self.filled = self.sent;
         count
     }
@@ -107,9 +92,9 @@ impl<'a> Port<'a> for MemoryPort {
             && let Some(frame) = pool.alloc()
         {
             pool.note(&frame, FrameState::Fill);
-            let at = self.sent;
-            if let Some(slot) = self.slot(at) {
-                *slot = Some(frame);
+            let sent = self.sent;
+            if let Some(place) = self.places(sent, 1).first_mut() {
+                *place = Some(frame);
                 self.sent += 1;
                 count += 1;
             }
@@ -118,40 +103,38 @@ impl<'a> Port<'a> for MemoryPort {
         count
     }
 
+    /// Delivers less than could be at the end of the array.
     #[inline]
     fn receive(&mut self, pool: &mut FramePool<'a>, batch: &mut Batch) -> Arrived {
-        let mut arrived = Arrived::default();
-        let count = (self.filled - self.head).min(batch.room());
-        for at in self.head..self.head + count {
-            let Some(mut frame) = self.slot(at).and_then(Option::take) else { continue };
-            let Some(template) = self.templates.get(frame.index() as usize) else { continue };
+        let (index, len) = (self.index, self.len);
+        let (head, most) = (self.head, (self.filled - self.head).min(batch.room()));
+        let places = self.places(head, most);
+        let count = places.len();
+        for (slot, place) in batch.extend(count).iter_mut().zip(places) {
+            let Some(mut frame) = place.take() else { continue };
             pool.note(&frame, FrameState::Batch);
             let chunk = pool.umem().bytes_mut(&mut frame);
-            if let Some((_, packet)) = chunk.split_first_chunk_mut::<{ START as usize }>()
-                && let Some(header) = packet.first_chunk_mut()
-            {
-                *header = template.header;
-            }
-            let len = template.len;
-            if batch.push(frame, self.index, START, len).is_ok() {
-                arrived.packets += 1;
-                arrived.bytes += u64::from(len);
-            }
+            chunk.copy_within(TEMPLATE.., START);
+            *slot = Slot::new(frame, index, START as u16, len);
         }
         self.head += count;
-        arrived
+        Arrived { packets: count as u64, bytes: count as u64 * u64::from(len) }
     }
 
     #[inline]
-    fn submit(&mut self, pool: &FramePool<'a>, frame: Frame, _start: u16, _len: u16) -> Result<(), Frame> {
-        pool.note(&frame, FrameState::Tx);
-        let at = self.sent;
-        match self.slot(at) {
-            Some(slot) => *slot = Some(frame),
-            None => return Err(frame),
-        }
-        self.sent += 1;
-        Ok(())
+    fn submit(&mut self, pool: &FramePool<'a>, slots: &mut [Slot]) -> Submitted {
+        let (index, mut sent) = (self.index, self.sent);
+        let mask = self.ring.len() - 1;
+        let ring = &mut self.ring;
+        let done = Submitted::each(index, slots, |frame, _, _| {
+            let Some(place) = ring.get_mut(sent & mask) else { return Err(frame) };
+            pool.note(&frame, FrameState::Tx);
+            *place = Some(frame);
+            sent += 1;
+            Ok(())
+        });
+        self.sent = sent;
+        done
     }
 
     #[inline]

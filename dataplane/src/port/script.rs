@@ -1,7 +1,7 @@
 //! A port that receives a list of packets and keeps copies of what is sent: for tests and `explain`.
 
-use super::{Arrived, Port};
-use crate::batch::Batch;
+use super::{Arrived, Port, Submitted};
+use crate::batch::{Batch, Slot};
 use sixlane_xsk::{FRAME_BYTES, Frame, FramePool, FrameState, WakeError};
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
@@ -116,7 +116,7 @@ impl<'a> Port<'a> for ScriptPort {
             for (to, from) in chunk.iter_mut().skip(HEADROOM).zip(&packet) {
                 *to = *from;
             }
-            if batch.push(frame, self.index, HEADROOM as u16, packet.len() as u16).is_ok() {
+            if batch.push(Slot::new(frame, self.index, HEADROOM as u16, packet.len() as u16)).is_ok() {
                 arrived.packets += 1;
                 arrived.bytes += packet.len() as u64;
             }
@@ -124,18 +124,19 @@ impl<'a> Port<'a> for ScriptPort {
         arrived
     }
 
-    fn submit(&mut self, pool: &FramePool<'a>, frame: Frame, start: u16, len: u16) -> Result<(), Frame> {
-        if self.queued.len() + self.sending.len() >= self.tx_slots {
-            return Err(frame);
-        }
-        let first = usize::from(start);
-        let Some(bytes) = pool.umem().bytes(&frame).get(first..first + usize::from(len)) else {
-            return Err(frame);
-        };
-        let sent = Sent { bytes: bytes.to_vec(), frame: frame.index(), start };
-        pool.note(&frame, FrameState::Tx);
-        self.queued.push((frame, sent));
-        Ok(())
+    fn submit(&mut self, pool: &FramePool<'a>, slots: &mut [Slot]) -> Submitted {
+        let Self { queued, sending, tx_slots, .. } = self;
+        Submitted::each(self.index, slots, |frame, start, len| {
+            let first = usize::from(start);
+            let bytes = pool.umem().bytes(&frame).get(first..first + usize::from(len));
+            let (Some(bytes), true) = (bytes, queued.len() + sending.len() < *tx_slots) else {
+                return Err(frame);
+            };
+            let sent = Sent { bytes: bytes.to_vec(), frame: frame.index(), start };
+            pool.note(&frame, FrameState::Tx);
+            queued.push((frame, sent));
+            Ok(())
+        })
     }
 
     fn flush(&mut self) {

@@ -1,8 +1,8 @@
 //! A queue of a real port: an AF_XDP socket.
 
-use super::{Arrived, Port};
-use crate::batch::Batch;
-use sixlane_xsk::{Frame, FramePool, Queue, WakeError};
+use super::{Arrived, Port, Submitted};
+use crate::batch::{Batch, Slot};
+use sixlane_xsk::{FramePool, Queue, WakeError};
 use std::os::fd::BorrowedFd;
 
 /// An AF_XDP socket of a port.
@@ -40,7 +40,7 @@ impl<'a> Port<'a> for XdpPort<'a> {
             let (start, len) = (received.start, received.len);
             umem.prefetch(&received.frame, usize::from(start));
             // `receive` gives at most what there is room for.
-            if batch.push(received.frame, index, start, len).is_ok() {
+            if batch.push(Slot::new(received.frame, index, start, len)).is_ok() {
                 arrived.packets += 1;
                 arrived.bytes += u64::from(len);
             }
@@ -48,8 +48,9 @@ impl<'a> Port<'a> for XdpPort<'a> {
         arrived
     }
 
-    fn submit(&mut self, pool: &FramePool<'a>, frame: Frame, start: u16, len: u16) -> Result<(), Frame> {
-        self.queue.submit(pool, frame, start, len)
+    fn submit(&mut self, pool: &FramePool<'a>, slots: &mut [Slot]) -> Submitted {
+        let queue = &mut self.queue;
+        Submitted::each(self.index, slots, |frame, start, len| queue.submit(pool, frame, start, len))
     }
 
     fn flush(&mut self) {
