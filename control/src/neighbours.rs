@@ -74,6 +74,8 @@ enum State {
 struct Entry {
     state: State,
     gateway: bool,
+    /// The kernel's NUD_ state, as last heard.
+    kernel: u16,
     /// When the kernel was last asked, or last changed its mind; 0 = never.
     asked_ns: u64,
     pause_ns: u64,
@@ -83,7 +85,7 @@ struct Entry {
 
 impl Entry {
     const fn new(state: State) -> Self {
-        Self { state, gateway: false, asked_ns: 0, pause_ns: GATEWAY_PAUSE_NS, packets: 0 }
+        Self { state, gateway: false, kernel: 0, asked_ns: 0, pause_ns: GATEWAY_PAUSE_NS, packets: 0 }
     }
 
     const fn usable(&self) -> bool {
@@ -104,7 +106,7 @@ impl Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shown {
     pub(crate) key: Key,
-    /// `usable`, `asked` or `failed`.
+    /// The kernel's word: `reachable`, `stale`, `delay`, `probe`, `permanent`, `incomplete`, `failed`.
     pub(crate) state: &'static str,
     pub(crate) mac: Option<[u8; 6]>,
     pub(crate) gateway: bool,
@@ -200,6 +202,7 @@ impl Neighbours {
         let entry = self.entries.entry(key).or_insert(Entry::new(State::Failed));
         let (before, was_permanent) = (*entry, entry.permanent());
         entry.state = state;
+        entry.kernel = neighbour.state;
         if entry.state != before.state {
             entry.asked_ns = now.max(1);
         }
@@ -393,12 +396,23 @@ impl Neighbours {
     pub(crate) fn shown(&self) -> impl Iterator<Item = Shown> + '_ {
         self.entries.iter().map(|(&key, entry)| {
             let (state, mac) = match entry.state {
-                State::Usable { mac, .. } => ("usable", Some(mac)),
-                State::Asked => ("asked", None),
+                State::Usable { mac, .. } => (word(entry.kernel), Some(mac)),
+                State::Asked => ("incomplete", None),
                 State::Failed => ("failed", None),
             };
             Shown { key, state, mac, gateway: entry.gateway }
         })
+    }
+}
+
+/// The kernel's name of a usable state, as `ip neigh` prints it.
+const fn word(state: u16) -> &'static str {
+    match state {
+        uapi::NUD_PERMANENT => "permanent",
+        uapi::NUD_STALE => "stale",
+        uapi::NUD_DELAY => "delay",
+        uapi::NUD_PROBE => "probe",
+        _ => "reachable",
     }
 }
 

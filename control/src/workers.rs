@@ -12,6 +12,8 @@ use crate::figures::{Dead, Figures};
 
 /// A worker that is online and has not ended a turn for so long is stuck.
 pub(crate) const STUCK_NS: u64 = 100_000_000;
+/// Names of the states of a frame, by their byte in the ledger.
+pub(crate) const FRAME_STATES: [&str; 5] = ["free", "fill", "batch", "held", "tx"];
 /// Most punted messages that are taken from one worker at a time.
 const PUNTS_MAX: usize = 256;
 
@@ -178,6 +180,19 @@ impl Workers {
             }
             (number, census)
         })
+    }
+
+    /// How many frames of a living worker are in each state of [`FRAME_STATES`].
+    pub(crate) fn census(&self, number: u16) -> [u64; FRAME_STATES.len()] {
+        let mut census = [0; FRAME_STATES.len()];
+        let ledger =
+            self.workers.get(&number).filter(|worker| worker.alive).map(|worker| worker.view.ledger());
+        for byte in ledger.unwrap_or_default() {
+            if let Some(count) = census.get_mut(usize::from(byte)) {
+                *count += 1;
+            }
+        }
+        census
     }
 
     /// All workers that were ever seen, by number.

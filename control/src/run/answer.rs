@@ -12,7 +12,7 @@ use crate::compile::Target;
 use crate::config::checked::{Bogons, SixToFourRole};
 use crate::figures::Figures;
 use crate::netlink::request::Key;
-use crate::workers::STUCK_NS;
+use crate::workers::{FRAME_STATES, STUCK_NS};
 
 const MILLISECOND_NS: u64 = 1_000_000;
 
@@ -138,6 +138,9 @@ impl Control {
             .map(|((worker, figures), (_, [free, fill, batch, held, tx]))| {
                 let mut body = object(json!({ "worker": worker }));
                 body.extend(object(sums(&figures)));
+                let census = self.parts.workers.census(worker);
+                let frames = FRAME_STATES.iter().zip(census);
+                body.insert("frames".into(), frames.map(|(state, count)| (*state, json!(count))).collect());
                 let frames = json!({ "free": free, "fill": fill, "batch": batch, "held": held, "tx": tx });
                 body.insert("frames".into(), frames);
                 Value::Object(body)

@@ -1,6 +1,7 @@
 //! Control without kernel and keeper: what it says to whom, and the frozen keys of its answers.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::Ordering;
 
 use serde_json::Value;
 use sixlane_tables::{Limits, TableWriter, Tables, WorkerLayout, WorkerSegment};
@@ -98,6 +99,8 @@ fn the_keys_of_all_answers_are_frozen() {
     let mut control = control(TEXT);
     let worker = with_worker(&mut control, 1);
     worker.epoch().beat(now_ns());
+    worker.ledger()[2].store(1, Ordering::Relaxed);
+    worker.ledger()[5].store(4, Ordering::Relaxed);
     for (query, expected) in [
         (
             Query::Status,
@@ -128,6 +131,8 @@ fn the_keys_of_all_answers_are_frozen() {
         assert!(counters["total"][key].is_number(), "{key}");
         assert!(counters["workers"][0][key].is_number(), "{key}");
     }
+    let frames = r#"{"batch":0,"fill":1,"free":6,"held":0,"tx":1}"#;
+    assert_eq!(counters["workers"][0]["frames"].to_string(), frames);
     assert_eq!(counters["ports"][1]["name"], "wan6");
     assert_eq!(
         key_list(&counters["ports"]),
