@@ -64,7 +64,7 @@ fn control_killed_loses_nothing() {
     let icmp = far_end_icmp(&lab);
     let (lost, longest) = kill_under_streams(&lab, Part::Control);
     println!("{} kills: {lost} lost, longest restart {longest:?}", kills());
-    assert_eq!(lost, 0, "numbers are missing; {}", lab.relay.log());
+    assert_eq!(lost, 0, "numbers are missing; {:#}; {}", lab.counters(), lab.relay.log());
     assert_kernel_is_silent(&lab, &icmp);
     if long() {
         let line = format!("kill_control: {} kills, 0 lost, longest restart {longest:?}", kills());
