@@ -36,7 +36,8 @@ pub fn demo(options: &DemoOptions) -> Result<(), LabError> {
     screen.freeze();
     if let Err(error) = shown {
         screen.say("\nEverything of the demonstration has been taken down.");
-        return Err(error);
+        // Ctrl-C shows in many ways: a system call cut short, a tool that ended.
+        return Err(if interrupt::requested() { LabError::Interrupted } else { error });
     }
     screen.say(&format!(
         "\nTaken down: nothing is left. The demonstration took {:.0} s.\n\
