@@ -71,12 +71,14 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let renderer = Renderer::plain();
+        let lines = Lines::of(&self.text);
         for finding in self.findings.iter().take(SHOWN_MAX) {
+            let (excerpt, place) = excerpt(&self.text, &finding.place);
             let group = Level::ERROR.primary_title(finding.cause.as_str()).element(
-                Snippet::source(self.text.as_str())
+                Snippet::source(excerpt)
+                    .line_start(lines.at(finding.place.start))
                     .path(self.name.as_str())
-                    .annotation(AnnotationKind::Primary.span(finding.place.clone()))
-                    .fold(true),
+                    .annotation(AnnotationKind::Primary.span(place)),
             );
             let help = Level::HELP.message(finding.remedy.as_str());
             writeln!(f, "{}\n", renderer.render(&[group.element(help)]))?;
@@ -92,3 +94,40 @@ impl fmt::Display for Report {
 }
 
 impl std::error::Error for Report {}
+
+/// The line that a place begins in, and the place within it: the renderer would look through the
+/// whole text otherwise. A line that is too long to read is cut around the place.
+fn excerpt<'t>(text: &'t str, place: &Range<usize>) -> (&'t str, Range<usize>) {
+    const BESIDE_MAX: usize = 200;
+    let at = text.floor_char_boundary(place.start);
+    let begin = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    let end = text[at..].find('\n').map_or(text.len(), |length| at + length);
+    let first = text.ceil_char_boundary(begin.max(at.saturating_sub(BESIDE_MAX)));
+    let last = text.floor_char_boundary(end.min(at + BESIDE_MAX)).max(first);
+    let place = at - first..place.end.clamp(at, last) - first;
+    (&text[first..last], place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_counted_from_one() {
+        let lines = Lines::of("a\nbc\n\nd");
+        for (position, line) in [(0, 1), (1, 1), (2, 2), (4, 2), (5, 3), (6, 4), (99, 4)] {
+            assert_eq!(lines.at(position), line, "{position}");
+        }
+    }
+
+    #[test]
+    fn an_excerpt_is_one_line_and_never_long() {
+        assert_eq!(excerpt("a\nbcd\ne", &(3..4)), ("bcd", 1..2));
+        assert_eq!(excerpt("a\nbcd\ne", &(3..7)), ("bcd", 1..3), "the rest of the line");
+        assert_eq!(excerpt("", &(0..0)), ("", 0..0));
+        assert_eq!(excerpt("ab", &(2..2)), ("ab", 2..2));
+        let long = "ä".repeat(100_000);
+        let (text, place) = excerpt(&long, &(100_000..100_002));
+        assert!(text.len() <= 402 && text.is_char_boundary(place.start), "{place:?}");
+    }
+}

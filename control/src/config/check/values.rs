@@ -67,6 +67,7 @@ impl Judge<'_> {
     pub(super) fn unknown_word(&mut self, key: &str, place: Range<usize>, word: &str, known: &[&str]) {
         let remedy = match nearest(word, known) {
             Some(near) => format!("did you mean \"{near}\"?"),
+            None if known.len() == 1 => format!("write {}", quoted(known)),
             None => format!("write one of {}", quoted(known)),
         };
         self.reject(place, format!("{key} cannot be {word:?}"), remedy);
