@@ -43,6 +43,7 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
+    abort_on_panic();
     let outcome = match Arguments::parse().verb {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Check(arguments) => check::run(&arguments),
@@ -55,6 +56,16 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
+}
+
+/// A panic ends the whole process in every build, as it does in a release: the keeper replaces a dead
+/// process, but not one that lacks a thread.
+fn abort_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
 }
 
 #[cfg(test)]
