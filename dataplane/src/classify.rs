@@ -8,10 +8,12 @@ use crate::batch::{Batch, Column, List, Slot};
 use crate::pipeline::Pipeline;
 use crate::relay;
 use crate::scene::{Origin, Scene};
-use sixlane_tunnel::sixinfour::{Native, check_native};
+use sixlane_tunnel::sixinfour::check_native;
 use sixlane_tunnel::{Class4, Reason, Verdict};
 use sixlane_wire::ipv6::Address;
 use sixlane_wire::{ethernet, ipv6};
+use sixlane_xsk::Umem;
+use zerocopy::FromBytes;
 
 /// How an IPv6 packet came into the batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,30 +26,33 @@ pub(crate) enum Flow {
     Marked,
 }
 
-/// The IPv6 packet of a slot.
+/// The IPv6 packet of a slot: what later stages need of its header.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Packet {
-    /// What its header says. The source of a decapsulated packet is not kept.
-    pub(crate) header: Native,
     /// Where its IPv6 header begins in the chunk, in bytes.
     pub(crate) start: u16,
+    /// Its length in bytes, header included.
+    pub(crate) len: u16,
+    /// Properties of the IPv4 address that a 6to4 destination embeds.
+    pub(crate) embedded: Class4,
+    /// Traffic class with which it leaves.
+    pub(crate) traffic_class: u8,
+    /// Hop limit as received.
+    pub(crate) hop_limit: u8,
     /// How it came.
     pub(crate) flow: Flow,
 }
 
 impl Packet {
-    pub(crate) const BLANK: Self = Self {
-        header: Native {
-            len: 0,
-            traffic_class: 0,
-            hop_limit: 0,
-            source: Address { hi: 0, lo: 0 },
-            destination: Address { hi: 0, lo: 0 },
-            embedded: Class4::NONE,
-        },
-        start: 0,
-        flow: Flow::Native,
-    };
+    pub(crate) const BLANK: Self =
+        Self { start: 0, len: 0, embedded: Class4::NONE, traffic_class: 0, hop_limit: 0, flow: Flow::Native };
+
+    /// The IPv6 header, as it stands in the slot's frame.
+    #[inline]
+    pub(crate) fn header<'s>(&self, slot: &'s Slot, umem: &'s Umem) -> Option<&'s ipv6::Header> {
+        let bytes = slot.chunk(umem)?.get(usize::from(self.start)..)?;
+        ipv6::Header::ref_from_prefix(bytes).ok().map(|(header, _)| header)
+    }
 }
 
 /// Packets that end here, with their verdicts by position.
@@ -76,17 +81,16 @@ impl Pipeline {
         let mut count = 0;
         for (at, slot) in batch.slots().iter().enumerate() {
             let at = at as u8;
-            match read(slot, origin, scene) {
-                Ok(packet) => {
-                    let destination = packet.header.destination;
+            let packet = self.packets.at_mut(at);
+            match read(slot, origin, scene, packet) {
+                Ok(destination) => {
                     *self.keys.hi.at_mut(count) = destination.hi;
                     *self.keys.lo.at_mut(count) = destination.lo;
-                    *self.packets.at_mut(at) = packet;
                     self.live.push(at);
                     count += 1;
                 }
                 Err(reason) => {
-                    let verdict = verdict_of(reason, slot, scene, self.packets.at_mut(at));
+                    let verdict = verdict_of(reason, slot, scene, packet);
                     self.refused.push(at, verdict);
                 }
             }
@@ -94,20 +98,29 @@ impl Pipeline {
     }
 }
 
+/// Judges a frame as it came. Fills in the packet and gives its destination.
 #[inline]
-fn read(slot: &Slot, origin: Origin, scene: &Scene<'_>) -> Result<Packet, Reason> {
+fn read(slot: &Slot, origin: Origin, scene: &Scene<'_>, packet: &mut Packet) -> Result<Address, Reason> {
     let frame = slot.bytes(scene.umem).ok_or(Reason::MalformedFrame)?;
-    let (link, packet) = ethernet::parse(frame).map_err(|_| Reason::MalformedFrame)?;
+    let (link, l3) = ethernet::parse(frame).map_err(|_| Reason::MalformedFrame)?;
     let start = slot.start + ethernet::HEADER_LEN as u16;
     match link.ethertype.get() {
         ethernet::IPV6 => {
-            let header = check_native(packet, scene.view)?;
-            if header.source == scene.router && origin == Origin::Wire {
+            let native = check_native(l3, scene.view)?;
+            if native.source == scene.router && origin == Origin::Wire {
                 return Err(Reason::OwnSource);
             }
-            Ok(Packet { header, start, flow: Flow::Native })
+            *packet = Packet {
+                start,
+                len: native.len as u16,
+                embedded: native.embedded,
+                traffic_class: native.traffic_class,
+                hop_limit: native.hop_limit,
+                flow: Flow::Native,
+            };
+            Ok(native.destination)
         }
-        ethernet::IPV4 => relay::leave_tunnel(packet, start, scene),
+        ethernet::IPV4 => relay::leave_tunnel(l3, start, scene, packet),
         _ => Err(Reason::MalformedFrame),
     }
 }
@@ -120,16 +133,10 @@ fn verdict_of(reason: Reason, slot: &Slot, scene: &Scene<'_>, packet: &mut Packe
     let parsed = frame.get(ethernet::HEADER_LEN..).map(ipv6::parse);
     let Some(Ok((header, payload))) = parsed else { return Verdict::Drop(reason) };
     *packet = Packet {
-        header: Native {
-            len: ipv6::HEADER_LEN + payload.len(),
-            traffic_class: header.traffic_class(),
-            hop_limit: header.hop_limit,
-            source: header.source(),
-            destination: header.destination(),
-            embedded: Class4::NONE,
-        },
         start: slot.start + ethernet::HEADER_LEN as u16,
-        flow: Flow::Native,
+        len: (ipv6::HEADER_LEN + payload.len()) as u16,
+        hop_limit: header.hop_limit,
+        ..Packet::BLANK
     };
     Verdict::Reply(error, reason)
 }

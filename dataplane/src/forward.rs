@@ -4,6 +4,7 @@
 //! adjacency and is rewritten for its link, sent into the tunnel, or refused.
 
 use crate::batch::Batch;
+use crate::classify::Packet;
 use crate::pipeline::Pipeline;
 use crate::rewrite;
 use crate::scene::{Origin, Scene};
@@ -11,7 +12,6 @@ use crate::tally::Run;
 use sixlane_tables::adjacency::kind;
 use sixlane_tables::{Adjacency, NextHopId};
 use sixlane_tunnel::mtu::too_big;
-use sixlane_tunnel::sixinfour::Native;
 use sixlane_tunnel::{IcmpError, Reason, Verdict};
 
 impl Pipeline {
@@ -26,12 +26,12 @@ impl Pipeline {
         for (&at, &next_hop) in self.live.as_slice().iter().zip(self.keys.next_hops.first(count)) {
             let packet = self.packets.at(at);
             let Some(adjacency) = run.meet(next_hop) else {
-                self.refused.push(at, without_adjacency(next_hop, &packet.header));
+                self.refused.push(at, without_adjacency(next_hop, packet));
                 continue;
             };
             let tunnel = adjacency.kind == kind::SIXTOFOUR;
             let mtu = if tunnel { tunnel_mtu } else { adjacency.mtu };
-            let fits = packet.header.hop_limit > 1 && packet.header.len <= mtu as usize;
+            let fits = packet.hop_limit > 1 && u32::from(packet.len) <= mtu;
             if fits && tunnel {
                 run.count();
                 self.entering.list.push(at);
@@ -42,9 +42,10 @@ impl Pipeline {
                     self.refused.push(at, Verdict::Drop(Reason::MalformedFrame));
                 }
             } else {
-                let verdict = refusal(adjacency, &packet.header, mtu);
+                let verdict = refusal(adjacency, packet, mtu);
                 if verdict == Verdict::Drop(Reason::NeighQueue) {
-                    let destination = packet.header.destination.octets();
+                    let header = packet.header(batch.at(at), scene.umem);
+                    let destination = header.map_or([0; 16], |header| header.destination().octets());
                     self.neighbours.want(adjacency, destination, scene, &mut self.tally);
                 }
                 self.refused.push(at, verdict);
@@ -56,22 +57,22 @@ impl Pipeline {
 
 /// What happens to a packet that has no adjacency.
 #[cold]
-fn without_adjacency(next_hop: NextHopId, header: &Native) -> Verdict {
+fn without_adjacency(next_hop: NextHopId, packet: &Packet) -> Verdict {
     if next_hop.is_some() {
         Verdict::Drop(Reason::TableCorrupt)
     } else {
-        refusal(&Adjacency::of_kind(kind::NO_ROUTE), header, 0)
+        refusal(&Adjacency::of_kind(kind::NO_ROUTE), packet, 0)
     }
 }
 
 /// What happens to a packet that its adjacency does not carry: the first rule that it breaks, in the
 /// order of CHK-00 (local delivery, hop limit, route, MTU, and then the neighbour).
 #[cold]
-fn refusal(adjacency: &Adjacency, header: &Native, mtu: u32) -> Verdict {
+fn refusal(adjacency: &Adjacency, packet: &Packet, mtu: u32) -> Verdict {
     if adjacency.kind == kind::LOCAL {
         return Verdict::Drop(Reason::LocalUnavailable);
     }
-    if header.hop_limit <= 1 {
+    if packet.hop_limit <= 1 {
         return Verdict::Reply(IcmpError::TimeExceeded, Reason::HopLimit);
     }
     match adjacency.kind {
@@ -80,7 +81,7 @@ fn refusal(adjacency: &Adjacency, header: &Native, mtu: u32) -> Verdict {
         kind::UNREACHABLE => Verdict::Reply(IcmpError::RejectRoute, Reason::RejectRoute),
         kind::PROHIBIT => Verdict::Reply(IcmpError::AdminProhibited, Reason::Prohibited),
         kind::SIXTOFOUR if mtu == 0 => Verdict::Drop(Reason::NoTunnel),
-        kind::REWRITE | kind::SIXTOFOUR | kind::GLEAN | kind::UNRESOLVED if header.len > mtu as usize => {
+        kind::REWRITE | kind::SIXTOFOUR | kind::GLEAN | kind::UNRESOLVED if u32::from(packet.len) > mtu => {
             too_big(mtu)
         }
         kind::GLEAN | kind::UNRESOLVED => Verdict::Drop(Reason::NeighQueue),

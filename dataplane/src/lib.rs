@@ -11,6 +11,7 @@
 mod attach;
 pub mod batch;
 mod classify;
+pub mod explain;
 mod forward;
 pub mod ident;
 pub mod link;

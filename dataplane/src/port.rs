@@ -15,6 +15,9 @@ use crate::batch::{Batch, Slot};
 use sixlane_xsk::{Frame, FramePool, WakeError};
 use std::os::fd::BorrowedFd;
 
+/// Where the kernel puts received data in a chunk, in bytes: room for headers in front of it.
+pub const HEADROOM: usize = 256;
+
 /// What a port delivered at once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Arrived {

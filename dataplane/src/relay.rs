@@ -1,6 +1,6 @@
 //! Into the tunnel and out of it: what the crate `tunnel` decides, applied to the packets of a batch.
 
-use crate::batch::{Batch, Column, List};
+use crate::batch::{Batch, Column, List, Slot};
 use crate::classify::{Flow, Packet, Refused};
 use crate::pipeline::Pipeline;
 use crate::rewrite;
@@ -11,27 +11,29 @@ use sixlane_tables::{Adjacency, NextHopId};
 use sixlane_tunnel::mtu::{SIXINFOUR_OVERHEAD, too_big};
 use sixlane_tunnel::sixinfour::{Native, decap, encap_checks};
 use sixlane_tunnel::{Class4, IcmpError, Reason, Verdict};
-use sixlane_wire::ipv4;
 use sixlane_wire::ipv6::{Address, MTU_MIN};
+use sixlane_wire::{ipv4, ipv6};
 
-/// Judges an IPv4 packet as what the 6to4 tunnel delivers. Gives what it carries. `l3` lies at byte
-/// `start` of its chunk.
+/// Judges an IPv4 packet as what the 6to4 tunnel delivers. Fills in what it carries and gives the inner
+/// destination. `l3` lies at byte `start` of its chunk.
 #[inline]
-pub(crate) fn leave_tunnel(l3: &[u8], start: u16, scene: &Scene<'_>) -> Result<Packet, Reason> {
+pub(crate) fn leave_tunnel(
+    l3: &[u8],
+    start: u16,
+    scene: &Scene<'_>,
+    packet: &mut Packet,
+) -> Result<Address, Reason> {
     let relay = scene.relay.ok_or(Reason::NotForUs)?;
     let inner = decap(l3, relay, scene.view)?;
-    Ok(Packet {
-        header: Native {
-            len: inner.inner_len,
-            traffic_class: inner.traffic_class,
-            hop_limit: inner.hop_limit,
-            source: Address::default(),
-            destination: inner.destination,
-            embedded: Class4::NONE,
-        },
+    *packet = Packet {
         start: start + inner.inner_offset as u16,
+        len: inner.inner_len as u16,
+        embedded: Class4::NONE,
+        traffic_class: inner.traffic_class,
+        hop_limit: inner.hop_limit,
         flow: if inner.remark { Flow::Marked } else { Flow::Decapsulated },
-    })
+    };
+    Ok(inner.destination)
 }
 
 /// The packets of a batch that are to enter the tunnel.
@@ -57,10 +59,16 @@ impl Entering {
 
     /// Checks the packets (RFC 3964 §5.1) and looks up each outer destination by itself.
     #[inline]
-    pub(crate) fn look_up(&mut self, scene: &Scene<'_>, packets: &Column<Packet>, refused: &mut Refused) {
+    pub(crate) fn look_up(
+        &mut self,
+        batch: &Batch,
+        scene: &Scene<'_>,
+        packets: &Column<Packet>,
+        refused: &mut Refused,
+    ) {
         self.passed.clear();
         for &at in self.list.as_slice() {
-            match far_end(packets.at(at), scene) {
+            match far_end(packets.at(at), batch.at(at), scene) {
                 Ok(address) => {
                     *self.far_ends.at_mut(self.passed.len() as u8) = address;
                     self.passed.push(at);
@@ -82,12 +90,27 @@ impl Entering {
 }
 
 #[inline]
-fn far_end(packet: &Packet, scene: &Scene<'_>) -> Result<u32, Reason> {
+fn far_end(packet: &Packet, slot: &Slot, scene: &Scene<'_>) -> Result<u32, Reason> {
     if packet.flow != Flow::Native {
         // A route for native addresses that leads into the tunnel the packet came from.
         return Err(Reason::Sixto4To6to4ViaRelay);
     }
-    encap_checks(&packet.header, scene.view)
+    let header = packet.header(slot, scene.umem).ok_or(Reason::V6Length)?;
+    entry(packet, header, scene)
+}
+
+/// Whether a native packet may enter the tunnel, and where its outer header leads.
+#[inline]
+pub(crate) fn entry(packet: &Packet, header: &ipv6::Header, scene: &Scene<'_>) -> Result<u32, Reason> {
+    let native = Native {
+        len: usize::from(packet.len),
+        traffic_class: packet.traffic_class,
+        hop_limit: packet.hop_limit,
+        source: header.source(),
+        destination: header.destination(),
+        embedded: packet.embedded,
+    };
+    encap_checks(&native, scene.view)
 }
 
 impl Pipeline {
@@ -95,14 +118,13 @@ impl Pipeline {
     #[inline]
     pub(crate) fn encapsulate(&mut self, batch: &mut Batch, origin: Origin, scene: &Scene<'_>) {
         let Some(relay) = scene.relay else { return };
-        self.entering.look_up(scene, &self.packets, &mut self.refused);
+        self.entering.look_up(batch, scene, &self.packets, &mut self.refused);
         let mut run = Run::new(scene);
         for (at, far_end, next_hop) in self.entering.passed() {
             let packet = self.packets.at(at);
-            let header = &packet.header;
             let adjacency = run.meet(next_hop);
-            let Some(adjacency) = adjacency.filter(|adjacency| carries(adjacency, header)) else {
-                let verdict = far_end_refusal(adjacency, next_hop, header);
+            let Some(adjacency) = adjacency.filter(|adjacency| carries(adjacency, packet)) else {
+                let verdict = far_end_refusal(adjacency, next_hop, packet);
                 if let (Verdict::Drop(Reason::NeighQueue), Some(adjacency)) = (verdict, adjacency) {
                     self.neighbours.want(adjacency, mapped(far_end), scene, &mut self.tally);
                 }
@@ -112,7 +134,7 @@ impl Pipeline {
             run.count();
             let id = self.outer.ids.next(relay.address, far_end, ipv4::IPV6);
             let template = &self.outer.template;
-            let outer = template.outer_header(far_end, header.len as u16, id, header.traffic_class);
+            let outer = template.outer_header(far_end, packet.len, id, packet.traffic_class);
             let way = rewrite::Way { adjacency, origin, umem: scene.umem };
             if rewrite::to_tunnel(batch.at_mut(at), packet, &way, &outer).is_none() {
                 self.refused.push(at, Verdict::Drop(Reason::MalformedFrame));
@@ -124,13 +146,13 @@ impl Pipeline {
 
 /// Whether the adjacency of the outer destination takes the packet with its outer header.
 #[inline]
-fn carries(adjacency: &Adjacency, header: &Native) -> bool {
-    adjacency.kind == kind::REWRITE && header.len + SIXINFOUR_OVERHEAD as usize <= adjacency.mtu as usize
+fn carries(adjacency: &Adjacency, packet: &Packet) -> bool {
+    adjacency.kind == kind::REWRITE && u32::from(packet.len) + SIXINFOUR_OVERHEAD <= adjacency.mtu
 }
 
 /// What happens to a packet whose outer destination leads nowhere.
 #[cold]
-fn far_end_refusal(adjacency: Option<&Adjacency>, next_hop: NextHopId, header: &Native) -> Verdict {
+fn far_end_refusal(adjacency: Option<&Adjacency>, next_hop: NextHopId, packet: &Packet) -> Verdict {
     let unreachable = Verdict::Reply(IcmpError::AddressUnreachable, Reason::OuterNoRoute);
     let Some(adjacency) = adjacency else {
         return if next_hop.is_some() { Verdict::Drop(Reason::TableCorrupt) } else { unreachable };
@@ -141,7 +163,7 @@ fn far_end_refusal(adjacency: Option<&Adjacency>, next_hop: NextHopId, header: &
         kind::LOCAL => Verdict::Drop(Reason::V4LocalAddress),
         kind::BROADCAST => Verdict::Drop(Reason::V4EmbeddedBogon),
         kind::GLEAN | kind::UNRESOLVED => Verdict::Drop(Reason::NeighQueue),
-        kind::REWRITE => too_big_outside(adjacency.mtu, header),
+        kind::REWRITE => too_big_outside(adjacency.mtu, packet),
         _ => Verdict::Drop(Reason::TableCorrupt),
     }
 }
@@ -149,9 +171,9 @@ fn far_end_refusal(adjacency: Option<&Adjacency>, next_hop: NextHopId, header: &
 /// The packet fits the tunnel, but with its outer header not the link. Below 1280 bytes nobody can be
 /// told (ICMP-08) and the outer packet would have to be fragmented, which this relay does not do.
 #[cold]
-fn too_big_outside(link_mtu: u32, header: &Native) -> Verdict {
+fn too_big_outside(link_mtu: u32, packet: &Packet) -> Verdict {
     let mtu = link_mtu.saturating_sub(SIXINFOUR_OVERHEAD);
-    if header.len > MTU_MIN as usize { too_big(mtu) } else { Verdict::Drop(Reason::TooBig) }
+    if u32::from(packet.len) > MTU_MIN { too_big(mtu) } else { Verdict::Drop(Reason::TooBig) }
 }
 
 /// An IPv4 address in IPv6 form (RFC 4291 §2.5.5.2).

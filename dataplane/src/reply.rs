@@ -8,23 +8,22 @@
 use crate::batch::{Batch, Slot};
 use crate::classify::{Flow, Packet};
 use crate::pipeline::{Pipeline, worker_count};
+use crate::port::HEADROOM;
+use crate::relay;
 use crate::scene::Scene;
 use sixlane_tables::Settings;
 use sixlane_tunnel::bucket::TokenBucket;
 use sixlane_tunnel::embed::is_sixtofour;
 use sixlane_tunnel::guard::is_answerable;
 use sixlane_tunnel::icmp::{build_error, error_allowed};
-use sixlane_tunnel::sixinfour::encap_checks;
 use sixlane_tunnel::{IcmpError, Reason, Verdict};
-use sixlane_wire::ethernet;
+use sixlane_wire::{ethernet, ipv6};
 use sixlane_xsk::FramePool;
 use zerocopy::IntoBytes;
 
-/// Where the Ethernet frame of an error begins in its chunk: where the kernel puts received ones, so
-/// that the headroom is the same.
-const FRAME_START: u16 = 256;
-/// Where its IPv6 header begins.
-const PACKET_START: usize = FRAME_START as usize + ethernet::HEADER_LEN;
+/// Where the IPv6 header of an error begins in its chunk: where it does in a received one, so that the
+/// room in front of it is the same.
+const PACKET_START: usize = HEADROOM + ethernet::HEADER_LEN;
 
 /// Rates of the settings: errors per second and at once, Packets Too Big per second and at once.
 type Rates = [u32; 4];
@@ -54,6 +53,12 @@ impl Budgets {
         if shares(settings, worker) != self.rates {
             *self = Self::new(settings, worker);
         }
+    }
+
+    /// Gives no token any more: for runs that answer nobody.
+    pub(crate) fn shut(&mut self) {
+        self.errors = TokenBucket::new(0, 0);
+        self.too_big = TokenBucket::new(0, 0);
     }
 
     fn take(&mut self, error: IcmpError, now: u64) -> bool {
@@ -114,7 +119,7 @@ impl Pipeline {
         scene: &Scene<'_>,
         (replies, pool): (&mut Replies, &mut FramePool<'_>),
     ) {
-        let Some((link, invoking)) = self.invoking(batch, at, scene) else {
+        let Some((link, header, invoking)) = self.invoking(batch, at, scene) else {
             return self.tally.icmp_suppressed();
         };
         if !self.budgets.take(error, scene.now) {
@@ -129,39 +134,39 @@ impl Pipeline {
         if let Some(header) = head.last_chunk_mut::<{ ethernet::HEADER_LEN }>() {
             header.copy_from_slice(reversed(link).as_bytes());
         }
-        let linkward = self.packets.at(at).header.source.is_link_local();
+        let linkward = header.source().is_link_local();
         let to = if linkward { &mut replies.linkward } else { &mut replies.routed };
-        let slot = Slot::new(frame, batch.at(at).ingress, FRAME_START, len);
+        let slot = Slot::new(frame, batch.at(at).ingress, HEADROOM as u16, len);
         if let Err(Slot { frame: Some(frame), .. }) = to.push(slot) {
             self.tally.dropped(Reason::NoFrame);
             pool.release(frame);
         }
     }
 
-    /// The packet to quote and its link header; `None` when it is not to be answered.
+    /// The packet to quote, with its headers; `None` when it is not to be answered.
     fn invoking<'b>(
         &self,
         batch: &'b Batch,
         at: u8,
         scene: &'b Scene<'_>,
-    ) -> Option<(&'b ethernet::Header, &'b [u8])> {
+    ) -> Option<(&'b ethernet::Header, &'b ipv6::Header, &'b [u8])> {
         let slot = batch.at(at);
         let (link, _) = ethernet::parse(slot.bytes(scene.umem)?).ok()?;
         let packet = self.packets.at(at);
+        let header = packet.header(slot, scene.umem)?;
         let start = usize::from(packet.start);
-        let invoking = slot.chunk(scene.umem)?.get(start..start + packet.header.len)?;
-        let permitted = !link.is_group() && trusted(packet, scene) && error_allowed(invoking);
-        permitted.then_some((link, invoking))
+        let invoking = slot.chunk(scene.umem)?.get(start..start + usize::from(packet.len))?;
+        let permitted = !link.is_group() && trusted(packet, header, scene) && error_allowed(invoking);
+        permitted.then_some((link, header, invoking))
     }
 }
 
 /// Whether the packet would have passed all checks against spoofing. What left the tunnel has passed
 /// them; what came by a port must have a source that its way can be believed to have.
-fn trusted(packet: &Packet, scene: &Scene<'_>) -> bool {
-    let header = &packet.header;
+fn trusted(packet: &Packet, header: &ipv6::Header, scene: &Scene<'_>) -> bool {
     packet.flow != Flow::Native
-        || is_answerable(header.source)
-            && (!is_sixtofour(header.destination) || encap_checks(header, scene.view).is_ok())
+        || is_answerable(header.source())
+            && (!is_sixtofour(header.destination()) || relay::entry(packet, header, scene).is_ok())
 }
 
 /// The link header of an answer. Where the answer is routed, forwarding writes another over it.

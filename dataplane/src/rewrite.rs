@@ -39,7 +39,7 @@ pub(crate) fn to_link(slot: &mut Slot, packet: &Packet, way: &Way<'_>) -> Option
     write_link(link, way.adjacency, ethernet::IPV6);
     start_of_packet[HOP_LIMIT_END - 1] = hop_limit(packet, way.origin);
     slot.start = start;
-    slot.len = (ethernet::HEADER_LEN + packet.header.len) as u16;
+    slot.len = ethernet::HEADER_LEN as u16 + packet.len;
     slot.egress = way.adjacency.port;
     Some(())
 }
@@ -62,7 +62,7 @@ pub(crate) fn to_tunnel(
     *header = *outer;
     start_of_packet[HOP_LIMIT_END - 1] = hop_limit(packet, way.origin);
     slot.start = start;
-    slot.len = (ethernet::HEADER_LEN + ipv4::HEADER_LEN + packet.header.len) as u16;
+    slot.len = (ethernet::HEADER_LEN + ipv4::HEADER_LEN) as u16 + packet.len;
     slot.egress = way.adjacency.port;
     Some(())
 }
@@ -70,7 +70,7 @@ pub(crate) fn to_tunnel(
 /// The hop limit with which a packet leaves: one less, once for the whole relay (RFC 4213 §3.3).
 #[inline]
 fn hop_limit(packet: &Packet, origin: Origin) -> u8 {
-    packet.header.hop_limit - u8::from(origin == Origin::Wire)
+    packet.hop_limit - u8::from(origin == Origin::Wire)
 }
 
 /// Writes the traffic class (RFC 6040 §4.2).
@@ -78,7 +78,7 @@ fn hop_limit(packet: &Packet, origin: Origin) -> u8 {
 fn mark(chunk: &mut [u8; FRAME_BYTES], packet: &Packet) {
     let bytes = chunk.get_mut(usize::from(packet.start)..).unwrap_or_default();
     if let Ok((header, _)) = <ipv6::Header as zerocopy::FromBytes>::mut_from_prefix(bytes) {
-        header.set_traffic_class(packet.header.traffic_class);
+        header.set_traffic_class(packet.traffic_class);
     }
 }
 

@@ -4,13 +4,11 @@
 //! rewrites: on arrival they are copied back. The frames go round in a circle. Who was sent is at its
 //! back and can arrive again, so the number of frames decides in which cache they live.
 
-use super::{Arrived, Port, Submitted};
+use super::{Arrived, HEADROOM, Port, Submitted};
 use crate::batch::{Batch, Slot};
 use sixlane_xsk::{FRAME_BYTES, Frame, FramePool, FrameState, WakeError};
 use std::os::fd::BorrowedFd;
 
-/// Where a packet begins in its chunk: where the kernel puts it.
-const START: usize = 256;
 /// Bytes restored on arrival: one cache line.
 const RESTORED: usize = 64;
 /// Where their copy lies.
@@ -39,7 +37,7 @@ impl MemoryPort {
     #[must_use]
     pub fn new(index: u8, packets: &[Vec<u8>], pool: &mut FramePool<'_>, spare: usize) -> Option<Self> {
         let len = packets.first()?.len();
-        let fits = (RESTORED..=TEMPLATE - START).contains(&len);
+        let fits = (RESTORED..=TEMPLATE - HEADROOM).contains(&len);
         if !fits || packets.iter().any(|packet| packet.len() != len) {
             return None;
         }
@@ -47,7 +45,7 @@ impl MemoryPort {
         while let Some(mut frame) = pool.alloc() {
             let packet = packets.get(frame.index() as usize % packets.len())?;
             let chunk = pool.umem().bytes_mut(&mut frame);
-            chunk.get_mut(START..START + len)?.copy_from_slice(packet);
+            chunk.get_mut(HEADROOM..HEADROOM + len)?.copy_from_slice(packet);
             chunk.get_mut(TEMPLATE..)?.copy_from_slice(packet.get(..RESTORED)?);
             pool.note(&frame, FrameState::Fill);
             ring.push(Some(frame));
@@ -114,8 +112,8 @@ impl<'a> Port<'a> for MemoryPort {
             let Some(mut frame) = place.take() else { continue };
             pool.note(&frame, FrameState::Batch);
             let chunk = pool.umem().bytes_mut(&mut frame);
-            chunk.copy_within(TEMPLATE.., START);
-            *slot = Slot::new(frame, index, START as u16, len);
+            chunk.copy_within(TEMPLATE.., HEADROOM);
+            *slot = Slot::new(frame, index, HEADROOM as u16, len);
         }
         self.head += count;
         Arrived { packets: count as u64, bytes: count as u64 * u64::from(len) }

@@ -1,13 +1,10 @@
 //! A port that receives a list of packets and keeps copies of what is sent: for tests and `explain`.
 
-use super::{Arrived, Port, Submitted};
+use super::{Arrived, HEADROOM, Port, Submitted};
 use crate::batch::{Batch, Slot};
 use sixlane_xsk::{FRAME_BYTES, Frame, FramePool, FrameState, WakeError};
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
-
-/// Where the kernel puts received data in a chunk, in bytes.
-const HEADROOM: usize = 256;
 
 /// What fills a chunk around the packet, so that bytes from nowhere show.
 const POISON: u8 = 0xa5;
