@@ -31,11 +31,6 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// Whether there is no row.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
     /// The table as text, a line each, without blanks at the ends.
     pub(crate) fn render(&self) -> String {
         let heading: Vec<String> = self.columns.iter().map(|(name, _)| name.clone()).collect();
