@@ -88,11 +88,10 @@ impl List {
     }
 }
 
-/// A packet in hand: bytes `start .. start + len` of a frame.
-#[derive(Debug, Default)]
-pub struct Slot {
-    /// The frame; `None` once it was handed on.
-    pub frame: Option<Frame>,
+/// Where a packet lies in its chunk, where it came from and where it goes. One word.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[repr(C, align(8))]
+pub struct Extent {
     /// Where the Ethernet frame begins in the chunk, in bytes. Headers are prepended and cut off by
     /// moving it.
     pub start: u16,
@@ -104,12 +103,21 @@ pub struct Slot {
     pub egress: u8,
 }
 
+/// A packet in hand.
+#[derive(Debug, Default)]
+pub struct Slot {
+    /// The frame; `None` once it was handed on.
+    pub frame: Option<Frame>,
+    /// The packet in it.
+    pub extent: Extent,
+}
+
 impl Slot {
-    /// A packet that came by `ingress`.
+    /// A packet that came by `ingress`: bytes `start .. start + len` of the frame.
     #[inline]
     #[must_use]
     pub fn new(frame: Frame, ingress: u8, start: u16, len: u16) -> Self {
-        Self { frame: Some(frame), start, len, ingress, egress: ingress }
+        Self { frame: Some(frame), extent: Extent { start, len, ingress, egress: ingress } }
     }
 
     /// The whole chunk.
@@ -130,8 +138,8 @@ impl Slot {
     #[inline]
     #[must_use]
     pub fn bytes<'s>(&'s self, umem: &'s Umem) -> Option<&'s [u8]> {
-        let start = usize::from(self.start);
-        self.chunk(umem)?.get(start..start + usize::from(self.len))
+        let start = usize::from(self.extent.start);
+        self.chunk(umem)?.get(start..start + usize::from(self.extent.len))
     }
 }
 

@@ -103,7 +103,7 @@ impl Pipeline {
 fn read(slot: &Slot, origin: Origin, scene: &Scene<'_>, packet: &mut Packet) -> Result<Address, Reason> {
     let frame = slot.bytes(scene.umem).ok_or(Reason::MalformedFrame)?;
     let (link, l3) = ethernet::parse(frame).map_err(|_| Reason::MalformedFrame)?;
-    let start = slot.start + ethernet::HEADER_LEN as u16;
+    let start = slot.extent.start + ethernet::HEADER_LEN as u16;
     match link.ethertype.get() {
         ethernet::IPV6 => {
             let native = check_native(l3, scene.view)?;
@@ -133,7 +133,7 @@ fn verdict_of(reason: Reason, slot: &Slot, scene: &Scene<'_>, packet: &mut Packe
     let parsed = frame.get(ethernet::HEADER_LEN..).map(ipv6::parse);
     let Some(Ok((header, payload))) = parsed else { return Verdict::Drop(reason) };
     *packet = Packet {
-        start: slot.start + ethernet::HEADER_LEN as u16,
+        start: slot.extent.start + ethernet::HEADER_LEN as u16,
         len: (ipv6::HEADER_LEN + payload.len()) as u16,
         hop_limit: header.hop_limit,
         ..Packet::BLANK

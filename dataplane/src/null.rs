@@ -55,7 +55,7 @@ impl<'a, P: Port<'a>> NullForwarder<'a, P> {
 /// Exchanges the two MAC addresses of a packet.
 #[inline]
 fn swap(slot: &mut Slot, pool: &FramePool<'_>) {
-    let start = usize::from(slot.start);
+    let start = usize::from(slot.extent.start);
     if let Some(chunk) = slot.chunk_mut(pool.umem())
         && let Some(addresses) = chunk.get_mut(start..).and_then(|bytes| bytes.first_chunk_mut::<12>())
     {

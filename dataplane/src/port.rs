@@ -11,7 +11,7 @@ pub use memory::MemoryPort;
 pub use script::{ScriptPort, Sent};
 pub use xdp::XdpPort;
 
-use crate::batch::{Batch, Slot};
+use crate::batch::{Batch, Extent, Slot};
 use sixlane_xsk::{Frame, FramePool, WakeError};
 use std::os::fd::BorrowedFd;
 
@@ -43,19 +43,15 @@ pub struct Submitted {
 impl Submitted {
     /// Walks over the slots that leave by `port`, and gives each packet to `queue`.
     #[inline]
-    fn each(
-        port: u8,
-        slots: &mut [Slot],
-        mut queue: impl FnMut(Frame, u16, u16) -> Result<(), Frame>,
-    ) -> Self {
+    fn each(port: u8, slots: &mut [Slot], mut queue: impl FnMut(Frame, Extent) -> Result<(), Frame>) -> Self {
         let mut done = Self::default();
-        for slot in slots.iter_mut().take_while(|slot| slot.egress == port) {
+        for slot in slots.iter_mut().take_while(|slot| slot.extent.egress == port) {
             done.slots += 1;
             let Some(frame) = slot.frame.take() else { continue };
-            match queue(frame, slot.start, slot.len) {
+            match queue(frame, slot.extent) {
                 Ok(()) => {
                     done.packets += 1;
-                    done.bytes += u64::from(slot.len);
+                    done.bytes += u64::from(slot.extent.len);
                 }
                 Err(frame) => {
                     slot.frame = Some(frame);

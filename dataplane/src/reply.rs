@@ -136,7 +136,7 @@ impl Pipeline {
         }
         let linkward = header.source().is_link_local();
         let to = if linkward { &mut replies.linkward } else { &mut replies.routed };
-        let slot = Slot::new(frame, batch.at(at).ingress, HEADROOM as u16, len);
+        let slot = Slot::new(frame, batch.at(at).extent.ingress, HEADROOM as u16, len);
         if let Err(Slot { frame: Some(frame), .. }) = to.push(slot) {
             self.tally.dropped(Reason::NoFrame);
             pool.release(frame);

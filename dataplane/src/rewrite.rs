@@ -1,7 +1,7 @@
 //! The bytes that change: link header, hop limit, traffic class, outer header. The payload is never
 //! moved; headers are written in front of it, over headroom or over what was cut off.
 
-use crate::batch::Slot;
+use crate::batch::{Extent, Slot};
 use crate::classify::{Flow, Packet};
 use crate::scene::Origin;
 use sixlane_tables::Adjacency;
@@ -38,9 +38,8 @@ pub(crate) fn to_link(slot: &mut Slot, packet: &Packet, way: &Way<'_>) -> Option
     let (link, start_of_packet) = bytes.split_first_chunk_mut()?;
     write_link(link, way.adjacency, ethernet::IPV6);
     start_of_packet[HOP_LIMIT_END - 1] = hop_limit(packet, way.origin);
-    slot.start = start;
-    slot.len = ethernet::HEADER_LEN as u16 + packet.len;
-    slot.egress = way.adjacency.port;
+    let len = ethernet::HEADER_LEN as u16 + packet.len;
+    slot.extent = Extent { start, len, egress: way.adjacency.port, ..slot.extent };
     Some(())
 }
 
@@ -61,9 +60,8 @@ pub(crate) fn to_tunnel(
     write_link(link, way.adjacency, ethernet::IPV4);
     *header = *outer;
     start_of_packet[HOP_LIMIT_END - 1] = hop_limit(packet, way.origin);
-    slot.start = start;
-    slot.len = (ethernet::HEADER_LEN + ipv4::HEADER_LEN) as u16 + packet.len;
-    slot.egress = way.adjacency.port;
+    let len = (ethernet::HEADER_LEN + ipv4::HEADER_LEN) as u16 + packet.len;
+    slot.extent = Extent { start, len, egress: way.adjacency.port, ..slot.extent };
     Some(())
 }
 

@@ -4,7 +4,7 @@
 //! batch, **relay** it, **transmit** what is left of it, **tick**. No verb allocates, locks, logs, or
 //! reads a clock; the only system calls are the wake-ups of `transmit`, once a port and batch.
 
-use crate::batch::{Batch, Slot};
+use crate::batch::{Batch, Extent, Slot};
 use crate::pipeline::Pipeline;
 use crate::port::{Port, Submitted};
 use crate::reply::Replies;
@@ -121,7 +121,7 @@ impl<'a, P: Port<'a>> Worker<'a, P> {
         let Self { ports, egress, pool, pipeline, .. } = self;
         for batch in [&mut self.received, &mut self.replies.routed, &mut self.replies.linkward] {
             let mut slots = batch.slots_mut();
-            while let Some(&Slot { egress: port, .. }) = slots.first() {
+            while let Some(&Slot { extent: Extent { egress: port, .. }, .. }) = slots.first() {
                 let place = egress[usize::from(port) % PORTS];
                 let done = match ports.get_mut(usize::from(place)) {
                     Some(queue) => queue.submit(pool, slots),

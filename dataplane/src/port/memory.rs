@@ -1,11 +1,11 @@
 //! A port over prepared frames in memory, for measurements without a kernel (rig M).
 //!
 //! Every frame holds a packet, and at its end a copy of the packet's first 64 bytes, which forwarding
-//! rewrites: on arrival they are copied back. The frames go round in a circle. Who was sent is at its
-//! back and can arrive again, so the number of frames decides in which cache they live.
+//! rewrites: on arrival they are copied back. What was sent can arrive again when all others have, so
+//! the number of frames decides in which cache they live.
 
 use super::{Arrived, HEADROOM, Port, Submitted};
-use crate::batch::{Batch, Slot};
+use crate::batch::{Batch, Extent, Slot};
 use sixlane_xsk::{FRAME_BYTES, Frame, FramePool, FrameState, WakeError};
 use std::os::fd::BorrowedFd;
 
@@ -20,11 +20,10 @@ pub struct MemoryPort {
     index: u8,
     /// Length of every packet in bytes.
     len: u16,
-    /// The circle, a power of two of places: `head .. filled` can arrive, `filled .. sent` was sent.
-    ring: Box<[Option<Frame>]>,
-    head: usize,
-    filled: usize,
-    sent: usize,
+    /// Frames whose packets arrive next, from the back.
+    ready: Vec<Frame>,
+    /// Frames that were sent.
+    sent: Vec<Frame>,
     /// Frames that are left in the pool, for packets that the worker makes.
     spare: usize,
 }
@@ -41,30 +40,20 @@ impl MemoryPort {
         if !fits || packets.iter().any(|packet| packet.len() != len) {
             return None;
         }
-        let mut ring: Vec<Option<Frame>> = Vec::new();
+        let frames = pool.umem().frames() as usize;
+        let (mut ready, sent) = (Vec::with_capacity(frames), Vec::with_capacity(frames));
         while let Some(mut frame) = pool.alloc() {
             let packet = packets.get(frame.index() as usize % packets.len())?;
             let chunk = pool.umem().bytes_mut(&mut frame);
             chunk.get_mut(HEADROOM..HEADROOM + len)?.copy_from_slice(packet);
             chunk.get_mut(TEMPLATE..)?.copy_from_slice(packet.get(..RESTORED)?);
             pool.note(&frame, FrameState::Fill);
-            ring.push(Some(frame));
+            ready.push(frame);
         }
-        for frame in ring.drain(..spare.min(ring.len())).flatten() {
+        for frame in ready.drain(..spare.min(ready.len())) {
             pool.release(frame);
         }
-        let filled = ring.len();
-        ring.resize_with((pool.umem().frames() as usize).next_power_of_two(), || None);
-        let ring = ring.into_boxed_slice();
-        Some(Self { index, len: len as u16, ring, head: 0, filled, sent: filled, spare })
-    }
-
-    /// The places of the circle from number `from` on, without a break.
-    #[inline]
-    fn places(&mut self, from: usize, count: usize) -> &mut [Option<Frame>] {
-        let first = from & (self.ring.len() - 1);
-        let last = (first + count).min(self.ring.len());
-        self.ring.get_mut(first..last).unwrap_or_default()
+        Some(Self { index, len: len as u16, ready, sent, spare })
     }
 }
 
@@ -74,12 +63,14 @@ impl<'a> Port<'a> for MemoryPort {
         self.index
     }
 
-    /// What was sent can arrive again: it is in its place already.
+    /// What was sent can arrive again once nothing else does.
     #[inline]
     fn reclaim(&mut self, _pool: &mut FramePool<'a>) -> usize {
-        let count = self.sent - self.filled;
-        self.filled = self.sent;
-        count
+        if !self.ready.is_empty() {
+            return 0;
+        }
+        std::mem::swap(&mut self.ready, &mut self.sent);
+        self.ready.len()
     }
 
     /// Takes back what the worker dropped.
@@ -90,49 +81,35 @@ impl<'a> Port<'a> for MemoryPort {
             && let Some(frame) = pool.alloc()
         {
             pool.note(&frame, FrameState::Fill);
-            let sent = self.sent;
-            if let Some(place) = self.places(sent, 1).first_mut() {
-                *place = Some(frame);
-                self.sent += 1;
-                count += 1;
-            }
+            self.sent.push(frame);
+            count += 1;
         }
-        self.filled = self.sent;
         count
     }
 
-    /// Delivers less than could be at the end of the array.
     #[inline]
     fn receive(&mut self, pool: &mut FramePool<'a>, batch: &mut Batch) -> Arrived {
-        let (index, len) = (self.index, self.len);
-        let (head, most) = (self.head, (self.filled - self.head).min(batch.room()));
-        let places = self.places(head, most);
-        let count = places.len();
-        for (slot, place) in batch.extend(count).iter_mut().zip(places) {
-            let Some(mut frame) = place.take() else { continue };
+        let count = self.ready.len().min(batch.room());
+        let extent =
+            Extent { start: HEADROOM as u16, len: self.len, ingress: self.index, egress: self.index };
+        let arriving = self.ready.drain(self.ready.len() - count..);
+        for (slot, mut frame) in batch.extend(count).iter_mut().zip(arriving) {
             pool.note(&frame, FrameState::Batch);
-            let chunk = pool.umem().bytes_mut(&mut frame);
-            chunk.copy_within(TEMPLATE.., HEADROOM);
-            *slot = Slot::new(frame, index, HEADROOM as u16, len);
+            pool.umem().bytes_mut(&mut frame).copy_within(TEMPLATE.., HEADROOM);
+            *slot = Slot { frame: Some(frame), extent };
         }
-        self.head += count;
-        Arrived { packets: count as u64, bytes: count as u64 * u64::from(len) }
+        Arrived { packets: count as u64, bytes: count as u64 * u64::from(self.len) }
     }
 
+    /// Always has room: as much as there are frames.
     #[inline]
     fn submit(&mut self, pool: &FramePool<'a>, slots: &mut [Slot]) -> Submitted {
-        let (index, mut sent) = (self.index, self.sent);
-        let mask = self.ring.len() - 1;
-        let ring = &mut self.ring;
-        let done = Submitted::each(index, slots, |frame, _, _| {
-            let Some(place) = ring.get_mut(sent & mask) else { return Err(frame) };
+        let sent = &mut self.sent;
+        Submitted::each(self.index, slots, |frame, _| {
             pool.note(&frame, FrameState::Tx);
-            *place = Some(frame);
-            sent += 1;
+            sent.push(frame);
             Ok(())
-        });
-        self.sent = sent;
-        done
+        })
     }
 
     #[inline]

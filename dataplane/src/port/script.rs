@@ -123,13 +123,13 @@ impl<'a> Port<'a> for ScriptPort {
 
     fn submit(&mut self, pool: &FramePool<'a>, slots: &mut [Slot]) -> Submitted {
         let Self { queued, sending, tx_slots, .. } = self;
-        Submitted::each(self.index, slots, |frame, start, len| {
-            let first = usize::from(start);
-            let bytes = pool.umem().bytes(&frame).get(first..first + usize::from(len));
+        Submitted::each(self.index, slots, |frame, extent| {
+            let first = usize::from(extent.start);
+            let bytes = pool.umem().bytes(&frame).get(first..first + usize::from(extent.len));
             let (Some(bytes), true) = (bytes, queued.len() + sending.len() < *tx_slots) else {
                 return Err(frame);
             };
-            let sent = Sent { bytes: bytes.to_vec(), frame: frame.index(), start };
+            let sent = Sent { bytes: bytes.to_vec(), frame: frame.index(), start: extent.start };
             pool.note(&frame, FrameState::Tx);
             queued.push((frame, sent));
             Ok(())

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)] // references into memory shared with the kernel
 
 use std::io;
-use std::num::NonZeroU64;
+use std::num::NonZeroU32;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -39,8 +39,7 @@ static NEXT_ID: AtomicU32 = AtomicU32::new(0);
 pub struct Umem {
     area: Area,
     frames: u32,
-    /// Identity in the upper half, zero below.
-    tag: NonZeroU64,
+    id: NonZeroU32,
     fd: Option<OwnedFd>,
 }
 
@@ -51,18 +50,18 @@ pub struct Umem {
 /// hand-over.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a dropped token leaks its frame"]
-pub struct Frame(
-    /// Identity of the arena above, index below: one word, so that a token moves in one instruction. The
-    /// identity is not zero, so that an `Option<Frame>` is no bigger.
-    NonZeroU64,
-);
+pub struct Frame {
+    index: u32,
+    /// Identity of the arena; not zero, so that an `Option<Frame>` is no bigger.
+    umem: NonZeroU32,
+}
 
 impl Frame {
     /// Number of the frame in its arena.
     #[inline]
     #[must_use]
     pub fn index(&self) -> u32 {
-        self.0.get() as u32
+        self.index
     }
 }
 
@@ -104,9 +103,8 @@ impl Umem {
     }
 
     fn over(area: Area, frames: u32, fd: Option<OwnedFd>) -> Self {
-        let id = u64::from(NEXT_ID.fetch_add(1, Ordering::Relaxed)) + 1;
-        let tag = NonZeroU64::new(id << 32).unwrap_or(NonZeroU64::MAX);
-        Self { area, frames, tag, fd }
+        let id = NonZeroU32::MIN.saturating_add(NEXT_ID.fetch_add(1, Ordering::Relaxed));
+        Self { area, frames, id, fd }
     }
 
     /// The memfd of the arena; `None` on the heap.
@@ -133,13 +131,13 @@ impl Umem {
     #[inline]
     pub(crate) fn token(&self, index: u32) -> Frame {
         debug_assert!(index < self.frames);
-        Frame(self.tag | u64::from(index))
+        Frame { index, umem: self.id }
     }
 
     /// True if the token is of this arena.
     #[inline]
     pub(crate) fn owns(&self, frame: &Frame) -> bool {
-        frame.0.get() >> 32 == self.tag.get() >> 32
+        frame.umem == self.id
     }
 
     /// The whole frame.
@@ -191,7 +189,7 @@ impl Umem {
     #[inline]
     fn chunk(&self, frame: &Frame) -> *mut [u8; FRAME_BYTES] {
         assert!(self.owns(frame), "a frame was used with another arena");
-        let offset = frame.index() as usize * FRAME_BYTES;
+        let offset = frame.index as usize * FRAME_BYTES;
         // SAFETY: tokens are made with index < frames, and the area holds at least `frames`
         // frames, so the offset lies inside it.
         unsafe { self.area.base().as_ptr().add(offset) }.cast()
