@@ -1,1 +1,12 @@
-//! placeholder
+//! What the benchmarks have in common.
+//!
+//! [`goals`] is the one table of floors and aims, [`abx`] compares two things on a noisy machine,
+//! [`results`] says what came of it, [`machine`] where. [`rig`] is the worker over frames in memory,
+//! [`callgrind`] counts its instructions.
+
+pub mod abx;
+pub mod callgrind;
+pub mod goals;
+pub mod machine;
+pub mod results;
+pub mod rig;
