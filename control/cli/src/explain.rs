@@ -1,6 +1,7 @@
 //! `sixlane explain`: what an address says, and what the relay would do with a packet.
 
 mod address;
+mod describe;
 mod packet;
 
 use std::net::IpAddr;

@@ -69,6 +69,10 @@ pub(super) fn status(answer: &Value) -> String {
     text
 }
 
+/// The counters of the identity in its order: what comes in, then what becomes of it.
+const IDENTITY: [&str; 9] =
+    ["received", "injected", "generated", "transmitted", "local", "punted", "dropped", "consumed", "held"];
+
 /// `show counters`: a line for each counter, a column for each worker.
 pub(super) fn counters(answer: &Value) -> String {
     let workers = rows(answer, "workers");
@@ -77,9 +81,11 @@ pub(super) fn counters(answer: &Value) -> String {
     let mut columns = vec![("packets", Align::Left), ("all", Align::Right)];
     columns.extend(headings.iter().map(|heading| (heading.as_str(), Align::Right)));
     let mut table = Table::new(&columns);
-    let names = answer.get("total").and_then(Value::as_object).into_iter().flatten();
-    for (name, total) in names {
-        let mut line = vec![name.replace('_', " "), cell(Some(total))];
+    let total = answer.get("total").and_then(Value::as_object);
+    let mut names: Vec<&str> = total.into_iter().flat_map(|total| total.keys()).map(String::as_str).collect();
+    names.sort_by_key(|name| IDENTITY.iter().position(|known| known == name).unwrap_or(IDENTITY.len()));
+    for name in names {
+        let mut line = vec![name.replace('_', " "), cell(total.and_then(|total| total.get(name)))];
         line.extend(workers.iter().map(|worker| cell(worker.get(name))));
         table.row(line);
     }
