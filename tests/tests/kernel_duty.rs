@@ -24,6 +24,7 @@ fn nd_dad_ra_mld_and_ping_reach_the_kernel() {
     a_forged_hop_limit_is_not_believed(&native, &relay).expect("hop limit 254");
     an_advertisement_is_heard(&native, &relay).expect("RA");
     a_query_is_answered(&native).expect("MLD");
+    a_redirect_is_judged(&native, &relay).expect("Redirect");
     the_tunnel_took_none_of_it(&lab);
 }
 
@@ -103,6 +104,28 @@ fn a_query_is_answered(native: &Host) -> Result<(), LabError> {
             && frame.get(62) == Some(&143);
         report.then_some(())
     })
+}
+
+/// ND-13: the relay's kernel hears a Redirect as a host, and as a router it does not obey it.
+fn a_redirect_is_judged(native: &Host, relay: &Host) -> Result<(), LabError> {
+    let (gateway, better) = (link_local(native)?, Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x99));
+    let far = Ipv6Addr::new(0x2001, 0x4860, 0, 0, 0, 0, 0, 1);
+    let to = sixlane_lab::socket::address::RELAY6;
+    relay.ip(&format!("route add {far}/128 via {gateway} dev wan6"))?;
+    let mut redirect = vec![137, 0, 0, 0, 0, 0, 0, 0];
+    redirect.extend_from_slice(&better.octets());
+    redirect.extend_from_slice(&far.octets());
+    let bytes = packet::icmpv6(gateway, to, 255, &redirect);
+    let forger = Port::forger6(native)?;
+    let route = || relay.ip(&format!("route get {far}"));
+    for (role, forwarding) in [("router", "1"), ("host", "0")] {
+        relay.sysctl("net.ipv6.conf.all.forwarding", forwarding)?;
+        forger.send6(&bytes, to, 0)?;
+        native.run("ping -6 -n -c 1 -W 5 2001:600::fe")?; // judged after it
+        let moved = route()?.contains(&better.to_string());
+        assert_eq!(moved, role == "host", "as a {role}: {}", route()?);
+    }
+    Ok(())
 }
 
 fn link_local(host: &Host) -> Result<Ipv6Addr, LabError> {

@@ -2,6 +2,7 @@
 
 use crate::{Deadline, Host, Lab, LabError, Process, eventually, run};
 use rustix::process::Signal;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -46,16 +47,20 @@ impl Relay {
     /// # Errors
     /// It ended or was not ready in 15 seconds (with its log).
     pub fn start(lab: &Lab, host: &Host, config: &str) -> Result<Self, LabError> {
-        let mut relay = Self::launch(lab, host, config)?;
+        Self::start_through(&[], lab, host, config)
+    }
+
+    /// Starts the relay through a command that executes it, such as `unshare` with options.
+    ///
+    /// # Errors
+    /// As [`Relay::start`].
+    pub fn start_through(through: &[&str], lab: &Lab, host: &Host, config: &str) -> Result<Self, LabError> {
+        let mut relay = Self::launch(through, lab, host, config)?;
         relay.wait_ready()?;
         Ok(relay)
     }
 
-    /// Starts the relay and does not wait.
-    ///
-    /// # Errors
-    /// The program cannot be started.
-    pub fn launch(lab: &Lab, host: &Host, config: &str) -> Result<Self, LabError> {
+    fn launch(through: &[&str], lab: &Lab, host: &Host, config: &str) -> Result<Self, LabError> {
         let program = program()?;
         let directory = lab.directory().join(format!("relay-{}", host.name()));
         let (runtime, file, log) =
@@ -64,8 +69,10 @@ impl Relay {
             .and_then(|()| std::fs::write(&file, config))
             .and_then(|()| File::create(&log))
             .map_err(|error| LabError::io(format!("writing {}", directory.display()), error))?;
+        let mut words = through.iter().map(OsString::from).chain([program.clone().into_os_string()]);
         let child = host
-            .command(&program)
+            .command(words.next().unwrap_or_default())
+            .args(words)
             .arg("run")
             .arg(&file)
             .arg("--runtime")
