@@ -16,13 +16,19 @@ const REQUESTS_PER_SECOND: u32 = 256;
 /// Requests that may be made at once, all workers together.
 const REQUESTS_BURST: u32 = 64;
 
+/// How long a request is not repeated.
+const PATIENCE_NS: u64 = 100_000_000;
+/// Requests that are remembered.
+const RECENT: usize = 64;
+
 /// The worker's side of neighbour resolution.
 #[derive(Debug)]
 pub(crate) struct Neighbours {
     punt: Producer,
     budget: TokenBucket,
-    /// The last request: a batch to one unresolved host asks once.
-    last: Option<(NeighbourWanted, u64)>,
+    /// What was asked for lately and when, by a few bits of the address: a flow to an unresolved host
+    /// asks now and then, and leaves the budget to others.
+    recent: [Option<(NeighbourWanted, u64)>; RECENT],
 }
 
 impl Neighbours {
@@ -32,7 +38,7 @@ impl Neighbours {
         Self {
             punt: segment.open_punt(),
             budget: TokenBucket::new(share(REQUESTS_PER_SECOND), share(REQUESTS_BURST)),
-            last: None,
+            recent: [None; RECENT],
         }
     }
 
@@ -48,10 +54,14 @@ impl Neighbours {
     ) {
         let next_hop = if adjacency.next_hop == [0; 16] { destination } else { adjacency.next_hop };
         let wanted = NeighbourWanted { port: adjacency.port, ifindex: adjacency.ifindex, next_hop };
-        if self.last == Some((wanted, scene.now)) {
+        let place = &mut self.recent[next_hop
+            .iter()
+            .fold(0, |sum: usize, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)))
+            % RECENT];
+        if place.is_some_and(|(asked, at)| asked == wanted && scene.now.wrapping_sub(at) < PATIENCE_NS) {
             return;
         }
-        self.last = Some((wanted, scene.now));
+        *place = Some((wanted, scene.now));
         let sent = self.budget.take(scene.now)
             && scene.tables.partner(scene.worker).is_some_and(|partner| {
                 self.punt.push(scene.segment.punt_ring(), partner, &wanted.encode()).is_ok()
