@@ -1,9 +1,11 @@
-//! A change of the tables reaches a data plane that was stopped, without any message to it.
+//! Processes that stand still: a change of the tables reaches a data plane that was stopped, without
+//! any message to it, and a stopped control costs nothing.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "the helpers of a test may fail it")]
 
 use rustix::process::Signal;
 use sixlane_lab::socket::{Port, address};
+use sixlane_lab::stream::{Pace, Stream, Way};
 use sixlane_lab::{Deadline, FarEnd, Part, eventually, packet};
 use sixlane_tests::Running;
 
@@ -39,4 +41,20 @@ fn a_neighbour_changed_while_the_data_plane_stood_still_is_used_afterwards() {
     assert_eq!(destination, MOVED, "the old neighbour is still in use");
     let same = lab.relay.part(Part::DataPlane).expect("a data plane").pid();
     assert_eq!(same, process.pid(), "the data plane was replaced");
+}
+
+/// FAIL-02: a control that stands still costs nothing; it works again when it goes on.
+#[test]
+fn a_stopped_control_costs_no_packet() {
+    let lab = Running::first_light(FarEnd::RawSocket).expect("a running relay");
+    let control = lab.relay.part(Part::Control).expect("control");
+    let stream = Stream::start(&lab.world, Way::Decap, Pace::default()).expect("sockets");
+    stream.progress(500, Deadline::seconds(10)).expect("flows");
+    control.signal(Signal::STOP);
+    stream.progress(20_000, Deadline::seconds(20)).expect("goes on without control");
+    control.signal(Signal::CONT);
+    let tally = stream.finish().expect("stream");
+    assert_eq!((tally.lost(), tally.doubled, tally.damaged), (0, 0, 0), "{tally:?}");
+    lab.assert_identity();
+    assert_eq!(lab.relay.part(Part::Control).expect("control").pid(), control.pid());
 }

@@ -170,9 +170,18 @@ impl Relay {
             .map_err(|error| LabError::io(format!("reading `{text}`"), std::io::Error::from(error)))
     }
 
-    /// The keeper's process number.
+    /// The keeper's process, while it has not been waited for.
     pub fn keeper(&self) -> Option<Process> {
         i32::try_from(self.child.id()).ok().and_then(Process::open)
+    }
+
+    /// Kills the keeper alone and waits until it is gone.
+    ///
+    /// # Errors
+    /// It would not die.
+    pub fn kill_keeper(&mut self) -> Result<(), LabError> {
+        self.child.kill().map_err(|error| LabError::io("killing the keeper", error))?;
+        run::wait(&mut self.child, &Deadline::seconds(10)).map(drop)
     }
 
     /// The running process of a part.
@@ -199,11 +208,11 @@ impl Relay {
     pub fn kill_all(&mut self) -> Result<(), LabError> {
         let parts: Vec<Process> =
             [Part::Control, Part::DataPlane].into_iter().filter_map(|part| self.part(part)).collect();
-        self.child.kill().map_err(|error| LabError::io("killing the keeper", error))?;
+        self.kill_keeper()?;
         for part in &parts {
             part.kill()?;
         }
-        run::wait(&mut self.child, &Deadline::seconds(10)).map(drop)
+        Ok(())
     }
 
     /// Waits until a part runs under another process number and the relay is ready again.
@@ -224,6 +233,10 @@ impl Relay {
     /// # Errors
     /// It did not end within ten seconds (with its log).
     pub fn stop(&mut self) -> Result<ExitStatus, LabError> {
+        if let Ok(Some(status)) = self.child.try_wait() {
+            return Ok(status);
+        }
+        // Not waited for yet, so the number still means the keeper.
         if let Some(keeper) = self.keeper() {
             keeper.signal(Signal::TERM);
         }

@@ -17,6 +17,10 @@ const SENDER_PORT: u16 = 4142;
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Marks our packets.
 const MARK: [u8; 4] = *b"6lan";
+/// Marks the packets before the first number: they make everybody on the way learn the neighbours.
+const WARM_UP: [u8; 4] = *b"warm";
+/// How often a warm-up packet is sent until one arrives.
+const WARM_UP_EVERY: Duration = Duration::from_millis(20);
 
 /// ICMPv6 echo request with our identifier (RFC 4443 §4.1), and the type of its answer.
 const ECHO_REQUEST: [u8; 8] = [128, 0, 0, 0, 0x6C, 0x61, 0, 0];
@@ -99,6 +103,7 @@ pub struct Sink {
     tally: Tally,
     last: Instant,
     payload_bytes: usize,
+    warm: bool,
 }
 
 impl Sender {
@@ -108,13 +113,23 @@ impl Sender {
             Way::Decap => Port::raw4(host, packet::protocol::IPV6)?,
             Way::Echo => Port::raw6(host, packet::protocol::ICMPV6)?,
         };
-        let mut payload = vec![0x5A; payload_bytes.max(12)];
-        payload[..4].copy_from_slice(&MARK);
-        Ok(Self { port, way, payload, next: 0 })
+        Ok(Self { port, way, payload: vec![0x5A; payload_bytes.max(12)], next: 0 })
     }
 
     fn send(&mut self) -> Result<(), LabError> {
+        self.payload[..4].copy_from_slice(&MARK);
         self.payload[4..12].copy_from_slice(&self.next.to_be_bytes());
+        self.next += 1;
+        self.put()
+    }
+
+    fn warm_up(&mut self) -> Result<(), LabError> {
+        self.payload[..4].copy_from_slice(&WARM_UP);
+        self.put()
+    }
+
+    /// Sends the payload as it stands.
+    fn put(&self) -> Result<(), LabError> {
         match self.way {
             Way::Encap => self.port.send6(&self.payload, address::SITE6, PORT)?,
             Way::Decap => {
@@ -128,7 +143,6 @@ impl Sender {
                 self.port.send6(&message, address::SITE6, 0)?;
             }
         }
-        self.next += 1;
         Ok(())
     }
 }
@@ -148,6 +162,7 @@ impl Sink {
             tally: Tally::default(),
             last: Instant::now(),
             payload_bytes: payload_bytes.max(12),
+            warm: false,
         })
     }
 
@@ -165,6 +180,10 @@ impl Sink {
     }
 
     fn note(&mut self, payload: Option<&[u8]>) {
+        if payload.is_some_and(|bytes| bytes.starts_with(&WARM_UP)) {
+            self.warm = true;
+            return;
+        }
         let Some(number) = payload.and_then(|bytes| number(bytes, self.payload_bytes)) else {
             self.tally.damaged += 1;
             return;
@@ -202,12 +221,31 @@ fn number(payload: &[u8], length: usize) -> Option<u64> {
     right.then_some(u64::from_be_bytes(*number))
 }
 
+/// Sends packets without number until one arrives: until then neighbours are still being resolved,
+/// and packets that wait for that may be dropped.
+fn warm_up(sender: &mut Sender, sink: &mut Sink) -> Result<(), LabError> {
+    let deadline = Deadline::seconds(10);
+    let mut buffer = vec![0; 65_536];
+    while !sink.warm {
+        if deadline.passed() {
+            return Err(deadline.missed("the arrival of a first packet"));
+        }
+        sender.warm_up()?;
+        sink.port.wait(&Deadline::after(WARM_UP_EVERY))?;
+        sink.drain(&mut buffer)?;
+    }
+    sink.last = Instant::now();
+    Ok(())
+}
+
 impl Stream {
     /// Starts a stream between the native host and the far end of a world: the bare one for
     /// [`Way::Encap`] and [`Way::Decap`], Linux for [`Way::Echo`].
     ///
+    /// Waits until a first packet without number has arrived.
+    ///
     /// # Errors
-    /// The sockets cannot be opened.
+    /// The sockets cannot be opened, or nothing arrives.
     pub fn start(world: &World, way: Way, pace: Pace) -> Result<Self, LabError> {
         let (native, site) = (world.host("host6")?, world.host("site")?);
         let (from, to) = match way {
@@ -215,8 +253,9 @@ impl Stream {
             Way::Decap => (site, native),
             Way::Echo => (native, native),
         };
-        let sink = Sink::open(to, way, pace.payload_bytes)?;
-        let sender = Sender::open(from, way, pace.payload_bytes)?;
+        let mut sink = Sink::open(to, way, pace.payload_bytes)?;
+        let mut sender = Sender::open(from, way, pace.payload_bytes)?;
+        warm_up(&mut sender, &mut sink)?;
         let stop = Arc::new(AtomicBool::new(false));
         let received = Arc::new(AtomicU64::new(0));
         let flow = Flow {

@@ -51,6 +51,7 @@ pub fn demo(options: &DemoOptions) -> Result<(), LabError> {
 }
 
 fn show(screen: &Arc<Screen>) -> Result<(), LabError> {
+    screen.say("sixlane relays between a native IPv6 host and a real Linux that does 6to4.");
     screen.step("Building: four network namespaces, three wires, a real Linux with sit");
     let begin = Instant::now();
     let mut world = World::first_light(FarEnd::Linux)?;
