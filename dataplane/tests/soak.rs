@@ -6,10 +6,16 @@
 
 mod common;
 
-use common::packets::{NATIVE_HOST, SITE_HOST, V4, V6, framed, framed_as, sixtofour, v6};
-use common::{Rig, Sizes, WAN4, WAN6, topology};
+use common::packets::{NATIVE_HOST, SITE_HOST, V4, V6, checksum, framed, framed_as, sixtofour, v6};
+use common::{WAN4, WAN6, topology};
+use sixlane_dataplane::Worker;
+use sixlane_dataplane::batch::{BATCH, Batch, Slot};
+use sixlane_dataplane::port::{Arrived, HEADROOM, Port, Submitted};
+use sixlane_tables::{WorkerLayout, WorkerSegment};
 use sixlane_tunnel::Reason;
+use sixlane_xsk::{Frame, FramePool, FrameState, Ledger, Memory, Umem, WakeError};
 use std::net::Ipv4Addr;
+use std::os::fd::BorrowedFd;
 
 /// Packets of a quick run.
 const QUICK: u64 = 2_000_000;
@@ -59,65 +65,172 @@ fn seeds() -> Vec<(u8, Vec<u8>)> {
     seeds
 }
 
-/// Breaks a frame in up to three places; mostly in its headers, where meaning is.
-fn break_something(frame: &mut Vec<u8>, numbers: &mut Numbers) {
+/// Breaks a packet of `len` bytes in up to three places, mostly in its headers, where meaning is. Gives
+/// its new length.
+fn break_something(chunk: &mut [u8], mut len: usize, numbers: &mut Numbers) -> usize {
     for _ in 0..numbers.below(4) {
-        if frame.is_empty() {
-            return;
-        }
-        let at = numbers.below(frame.len().min(96));
+        let at = numbers.below(len.clamp(1, 96));
         match numbers.below(8) {
-            0 => frame.truncate(at),
-            1 => frame[at] = numbers.next() as u8,
-            2 => frame[at] ^= 1 << numbers.below(8),
-            3 => frame[at] = [0, 1, 43, 44, 58, 59, 60, 0xff][numbers.below(8)],
-            4 => {
-                let at = 12 % frame.len();
-                frame[at] = [0x08, 0x86, 0x81][numbers.below(3)];
-            }
-            5 => frame.extend(vec![numbers.next() as u8; numbers.below(64)]),
+            0 => len = at,
+            1 => chunk[at] = numbers.next() as u8,
+            2 => chunk[at] ^= 1 << numbers.below(8),
+            3 => chunk[at] = [0, 1, 43, 44, 58, 59, 60, 0xff][numbers.below(8)],
+            4 => chunk[12] = [0x08, 0x86, 0x81][numbers.below(3)],
+            // Longer: with what an earlier packet left there.
+            5 => len = (len + numbers.below(64)).min(chunk.len()),
             6 => {
-                let from = numbers.below(frame.len());
-                frame.copy_within(from.., at.min(from));
+                let from = at + numbers.below(len.max(1));
+                chunk.copy_within(from..from + 16, at);
             }
-            _ => frame[at] = frame[at].wrapping_add(1),
+            _ => chunk[at] = chunk[at].wrapping_add(1),
         }
         // A header that is broken elsewhere is looked at only when its checksum is right.
-        if frame.len() >= 34 && frame[14] == 0x45 && numbers.below(2) == 0 {
-            frame[24..26].fill(0);
-            let sum = common::packets::checksum(&frame[14..34]);
-            frame[24..26].copy_from_slice(&sum.to_be_bytes());
+        if chunk[14] == 0x45 && numbers.below(2) == 0 {
+            chunk[24..26].fill(0);
+            let sum = checksum(&chunk[14..34]);
+            chunk[24..26].copy_from_slice(&sum.to_be_bytes());
         }
+    }
+    len
+}
+
+/// A port at which broken packets arrive for as long as wanted, and which looks at what is sent.
+struct NoisePort {
+    index: u8,
+    seeds: Vec<Vec<u8>>,
+    numbers: Numbers,
+    left: u64,
+    fill: Vec<Frame>,
+    sending: Vec<Frame>,
+}
+
+impl NoisePort {
+    fn new(index: u8, seed: u64, packets: u64) -> Self {
+        let seeds = seeds().into_iter().filter(|(port, _)| *port == index).map(|(_, frame)| frame);
+        let numbers = Numbers(seed ^ u64::from(index));
+        Self { index, seeds: seeds.collect(), numbers, left: packets, fill: Vec::new(), sending: Vec::new() }
     }
 }
 
-fn soak(seed: u64, packets: u64) {
-    let sizes = Sizes { frames: 1024, fill: 256, ..Sizes::default() };
-    let mut rig = Rig::over(topology::tables(), sizes);
-    let mut numbers = Numbers(seed);
-    let seeds = seeds();
-    let mut left = packets;
-    while left > 0 {
-        let burst = left.min(2048);
-        left -= burst;
-        for _ in 0..burst {
-            let (port, frame) = &seeds[numbers.below(seeds.len())];
-            let mut frame = frame.clone();
-            break_something(&mut frame, &mut numbers);
-            rig.offer(*port, frame);
+impl<'a> Port<'a> for NoisePort {
+    fn index(&self) -> u8 {
+        self.index
+    }
+
+    fn reclaim(&mut self, pool: &mut FramePool<'a>) -> usize {
+        let count = self.sending.len();
+        self.sending.drain(..).for_each(|frame| pool.release(frame));
+        count
+    }
+
+    fn refill(&mut self, pool: &mut FramePool<'a>) -> usize {
+        while self.fill.len() < 64
+            && let Some(frame) = pool.alloc()
+        {
+            pool.note(&frame, FrameState::Fill);
+            self.fill.push(frame);
         }
-        // `run` asserts the identity and the census.
-        let outcome = rig.run();
-        assert_eq!(outcome.counters.received, burst, "seed {seed}");
-        for (port, sent) in &outcome.sent {
-            assert!(sent.bytes.len() >= 54, "seed {seed} port {port}: {sent:?}");
+        self.fill.len()
+    }
+
+    fn receive(&mut self, pool: &mut FramePool<'a>, batch: &mut Batch) -> Arrived {
+        let mut arrived = Arrived::default();
+        let most = batch.room().min(1 + self.numbers.below(BATCH)) as u64;
+        while arrived.packets < most.min(self.left)
+            && let Some(mut frame) = self.fill.pop()
+        {
+            pool.note(&frame, FrameState::Batch);
+            let seed = &self.seeds[self.numbers.below(self.seeds.len())];
+            let chunk = &mut pool.umem().bytes_mut(&mut frame)[HEADROOM..];
+            chunk[..seed.len()].copy_from_slice(seed);
+            let len = break_something(chunk, seed.len(), &mut self.numbers) as u16;
+            batch.push(Slot::new(frame, self.index, HEADROOM as u16, len)).expect("room");
+            arrived.packets += 1;
+            arrived.bytes += u64::from(len);
+        }
+        self.left -= arrived.packets;
+        arrived
+    }
+
+    fn submit(&mut self, pool: &FramePool<'a>, slots: &mut [Slot]) -> Submitted {
+        let mut done = Submitted::default();
+        for slot in slots.iter_mut().take_while(|slot| slot.extent.egress == self.index) {
+            done.slots += 1;
+            let extent = slot.extent;
+            let Some(frame) = slot.frame.take() else { continue };
+            let start = usize::from(extent.start);
+            let sent = &pool.umem().bytes(&frame)[start..start + usize::from(extent.len)];
+            check(self.index, sent);
+            pool.note(&frame, FrameState::Tx);
+            self.sending.push(frame);
+            done.packets += 1;
+            done.bytes += u64::from(extent.len);
+        }
+        done
+    }
+
+    fn flush(&mut self) {}
+
+    fn release_received(&mut self, _pool: &mut FramePool<'a>) {}
+
+    fn wake(&mut self) -> Result<(), WakeError> {
+        Ok(())
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+/// What must hold for everything that leaves, whatever came in.
+fn check(port: u8, sent: &[u8]) {
+    let inner = if port == WAN4 {
+        assert_eq!((&sent[12..15], sent[23]), (&[0x08, 0x00, 0x45][..], 41), "protocol 41 and nothing else");
+        assert_eq!(checksum(&sent[14..34]), 0, "the outer checksum");
+        assert_eq!(sent[26..30], topology::RELAY.octets());
+        assert_eq!(usize::from(sent[16]) << 8 | usize::from(sent[17]), sent.len() - 14);
+        // SEC-08: never to a multicast, broadcast, private or loopback address.
+        assert!(!matches!(sent[30], 0 | 10 | 127 | 224..), "to {:?}", &sent[30..34]);
+        assert_eq!((sent[34 + 24], sent[34 + 25], &sent[34 + 26..34 + 30]), (0x20, 0x02, &sent[30..34]));
+        &sent[34..]
+    } else {
+        assert_eq!(sent[12..14], [0x86, 0xdd]);
+        &sent[14..]
+    };
+    assert_eq!(inner[0] >> 4, 6);
+    assert_eq!(40 + (usize::from(inner[4]) << 8 | usize::from(inner[5])), inner.len(), "the length");
+    assert!(inner[7] >= 1, "a hop limit");
+}
+
+fn soak(seed: u64, packets: u64) {
+    const FRAMES: u32 = 512;
+    let umem = Umem::create(FRAMES, Memory::Heap).expect("memory");
+    let layout = WorkerLayout { worker: 0, adjacencies: 256, frames: FRAMES, ports: 2, punt_slots: 64 };
+    let segment = WorkerSegment::create(layout).expect("a worker's segment");
+    let pool = FramePool::new(&umem, Ledger::new(segment.ledger()));
+    let ports = vec![NoisePort::new(WAN6, seed, packets / 2), NoisePort::new(WAN4, seed, packets / 2)];
+    let mut worker = Worker::new(ports, pool, &segment, topology::tables(), 0);
+    let mut now = 0;
+    while worker.ports_mut().iter().any(|port| port.left != 0) {
+        now += 10_000;
+        worker.turn(now);
+        if now % 1_000_000 == 0 {
+            segment.counters().snapshot().identity().expect("the identity of the design");
+            let census = worker.pool().census();
+            assert_eq!((census.total(), census.batch, census.held), (FRAMES, 0, 0), "seed {seed}");
         }
     }
-    let counted = rig.segment.counters().snapshot();
-    assert_eq!(counted.received, packets);
+    worker.turn(now);
+    let counted = segment.counters().snapshot();
+    counted.identity().expect("the identity of the design");
+    assert_eq!(counted.received, packets / 2 * 2);
     assert!(counted.transmitted > packets / 10, "seed {seed}: most seeds are valid: {counted:?}");
     assert_eq!(counted.dropped_for(Reason::TxFull), 0, "seed {seed}: the rings have room");
-    rig.close();
+    let (ports, pool) = worker.parts_mut();
+    for port in ports {
+        port.fill.drain(..).chain(port.sending.drain(..)).for_each(|frame| pool.release(frame));
+    }
+    assert_eq!(pool.len(), FRAMES as usize, "every frame comes home");
 }
 
 #[test]
