@@ -1,6 +1,6 @@
 //! `sixlane run`: parses the configuration and hands the keeper its plan.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sixlane_control::config::checked::{self, Checked};
 use sixlane_control::config::{self, LoadError};
@@ -34,12 +34,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     sixlane_keeper::run(&plan(arguments, &checked, text)).map_err(Failure::failed)
 }
 
+/// A path that means the same to processes that run elsewhere.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
 /// The part of a configuration that is the keeper's.
 fn plan(arguments: &Arguments, checked: &Checked, text: String) -> Plan {
     let data_plane = &checked.dataplane;
     Plan {
-        runtime: std::path::absolute(&arguments.runtime).unwrap_or_else(|_| arguments.runtime.clone()),
-        config_path: arguments.config.clone(),
+        runtime: absolute(&arguments.runtime),
+        config_path: absolute(&arguments.config),
         config_text: text,
         ports: checked.ports.iter().map(|port| PortPlan { name: port.name.clone() }).collect(),
         workers: match &data_plane.workers {

@@ -1,10 +1,10 @@
-//! How long to wait before a child is started again: the first time not at all, then longer with
-//! every early death.
+//! How long to wait before a child is started again: not at all when it had been at work for a while,
+//! because packets wait in the rings; longer with every death soon after the start.
 
 use std::time::Duration;
 
 /// A child that lived this long has recovered.
-const RECOVERED: Duration = Duration::from_secs(2);
+const RECOVERED: Duration = Duration::from_millis(250);
 /// The second wait; it doubles with every further one.
 const FIRST: Duration = Duration::from_millis(20);
 /// The longest wait.

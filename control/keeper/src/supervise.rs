@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::backoff::Backoff;
@@ -57,6 +57,7 @@ async fn serve(plan: &Plan, directory: &RuntimeDirectory) -> Result<(), KeeperEr
     let identities = Identities::find(plan);
     directory.admit(identities.control.gid)?;
     let ports = held::look(plan)?;
+    raise_descriptor_limit();
     confine::keeper()?;
     let held = Held::open(plan, ports)?;
     let mut supervisor = Supervisor::new(plan, directory, held, identities);
@@ -66,6 +67,14 @@ async fn serve(plan: &Plan, directory: &RuntimeDirectory) -> Result<(), KeeperEr
     };
     supervisor.stop().await;
     outcome
+}
+
+/// Every queue of every port is a descriptor: take as many as the system allows. Where that is refused
+/// the limit stays, and says so when it is reached.
+fn raise_descriptor_limit() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let most = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let _ = rustix::process::setrlimit(Resource::Nofile, most);
 }
 
 /// Who the children become.
