@@ -60,10 +60,7 @@ impl Gathered {
     }
 
     /// Maps everything.
-    pub(crate) fn open(
-        self,
-        link: &mut dyn KeeperLink,
-    ) -> Result<(Vec<(Station, Vec<Rings>)>, Maps), RunError> {
+    pub(crate) fn open(self, link: &mut dyn KeeperLink) -> Result<(Vec<Opened>, Maps), RunError> {
         if self.shares.is_empty() {
             return Err(RunError::Incomplete("any worker"));
         }
@@ -113,6 +110,9 @@ impl Maps {
     }
 }
 
+/// A worker's place and its rings, which it takes over.
+pub(crate) type Opened = (Station, Vec<Rings>);
+
 /// A worker's place: what it works on, mapped.
 pub(crate) struct Station {
     pub(crate) worker: u16,
@@ -124,7 +124,7 @@ pub(crate) struct Station {
 }
 
 impl Station {
-    fn open(worker: u16, share: Share) -> Result<(Self, Vec<Rings>), RunError> {
+    fn open(worker: u16, share: Share) -> Result<Opened, RunError> {
         let (fd, frames) = share.umem.ok_or(RunError::Incomplete("the frames of a worker"))?;
         let umem = Umem::attach(fd, frames).map_err(|source| RunError::Umem { worker, source })?;
         let predecessor = share.predecessor.map(WorkerView::attach_read_only).transpose();

@@ -1,5 +1,6 @@
 //! BOG-03: the first, the last and both neighbouring addresses of every block of the bogon tables, in
 //! every place where a 6to4 relay meets them, in both directions and under both profiles.
+#![allow(clippy::expect_used, clippy::panic, reason = "test code fails loudly")]
 
 mod common;
 

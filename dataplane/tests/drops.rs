@@ -1,5 +1,6 @@
 //! Every drop reason of the table, each by a packet that deserves it. A reason that no case here hits
 //! fails the last test, so a new row needs a new case.
+#![allow(clippy::expect_used, clippy::panic, reason = "test code fails loudly")]
 
 mod common;
 

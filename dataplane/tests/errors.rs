@@ -1,4 +1,5 @@
 //! ICMPv6 errors (RFC 4443 §2.4, §3): which are sent, to whom, how many, and what they say.
+#![allow(clippy::expect_used, clippy::panic, reason = "test code fails loudly")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! `explain` says what the worker does, because it is the worker.
+#![allow(clippy::expect_used, clippy::panic, reason = "test code fails loudly")]
 
 mod common;
 

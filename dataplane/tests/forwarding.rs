@@ -1,5 +1,6 @@
 //! What the relay does with packets that it carries: lengths, hop limits, MTU, fields that cross, and
 //! the payload that stays where it is.
+#![allow(clippy::expect_used, clippy::panic, reason = "test code fails loudly")]
 
 mod common;
 

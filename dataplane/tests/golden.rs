@@ -1,4 +1,5 @@
 //! The golden packets of a 6to4 relay, through the real worker.
+#![allow(clippy::expect_used, clippy::panic, reason = "test code fails loudly")]
 
 mod common;
 

@@ -3,6 +3,7 @@
 //!
 //! `SIXLANE_PACKETS` sets how many; the default is what a test run has time for, the long form is
 //! 100,000,000 (TGT-05).
+#![allow(clippy::expect_used, clippy::panic, reason = "test code fails loudly")]
 
 mod common;
 

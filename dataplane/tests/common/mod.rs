@@ -1,5 +1,6 @@
 //! The relay of the golden packets on in-memory ports: real tables, real worker, no kernel.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
+#![allow(clippy::expect_used, clippy::panic, reason = "test code fails loudly")]
 
 pub mod packets;
 pub mod topology;
