@@ -2,6 +2,8 @@
 //! where unsafe may live, what every requirement's state rests on, and manners of the text.
 //! Needs no privileges.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "the helpers of a test may fail it")]
+
 mod imports;
 mod licences;
 mod requirements;

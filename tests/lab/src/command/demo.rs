@@ -4,7 +4,9 @@ use super::rates::Rates;
 use super::screen::{Ink, Screen};
 use crate::socket::{Port, address};
 use crate::stream::{Pace, Stream, Tally, Way};
-use crate::{Deadline, FarEnd, LabError, Part, Relay, World, eventually, interrupt, packet, transfer};
+use crate::{
+    Deadline, FarEnd, LabError, Part, Relay, World, eventually, interrupt, packet, require, transfer,
+};
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,6 +53,10 @@ pub fn demo(options: &DemoOptions) -> Result<(), LabError> {
 }
 
 fn show(screen: &Arc<Screen>) -> Result<(), LabError> {
+    let tools = [("ping", "iputils-ping"), ("traceroute6", "traceroute"), ("nft", "nftables")];
+    for (program, package) in tools {
+        require(program, package)?;
+    }
     screen.say("sixlane relays between a native IPv6 host and a real Linux that does 6to4.");
     screen.step("Building: four network namespaces, three wires, a real Linux with sit");
     let begin = Instant::now();
