@@ -101,3 +101,27 @@ fn every_state_rests_on_something() {
     let sums: Vec<String> = sums.iter().map(|(state, count)| format!("{count} {state}")).collect();
     println!("{} requirements: {}", rows.len(), sums.join(", "));
 }
+
+/// The table of attacks names tests that exist, too.
+#[test]
+fn the_table_of_attacks_names_real_tests() {
+    let text = std::fs::read_to_string(root().join("docs/conformance/security.md")).expect("the table");
+    let sources = sources();
+    let mut named = 0;
+    for line in text.lines().filter(|line| line.starts_with('|')) {
+        let mut file = String::new();
+        for word in line.split('`').filter(|word| word.contains("::")) {
+            let (place, function) = word.rsplit_once("::").unwrap_or_default();
+            match place {
+                "" => {}
+                "fixtures" => file = "dataplane/xsk/tests/xdp/fixtures.rs".to_owned(),
+                place => file = place.to_owned(),
+            }
+            let source = sources.iter().find(|source| source.path == file);
+            let found = source.is_some_and(|source| source.text.contains(&format!("fn {function}(")));
+            assert!(found, "{file} has no test {function}");
+            named += 1;
+        }
+    }
+    assert!(named > 30, "the table has been read");
+}
