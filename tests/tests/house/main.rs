@@ -3,7 +3,6 @@
 //! Needs no privileges.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "the helpers of a test may fail it")]
-#![allow(clippy::expect_used, clippy::panic, reason = "the helpers of a test may fail it")]
 
 mod imports;
 mod licences;
