@@ -2,7 +2,7 @@
 
 #![allow(clippy::panic, reason = "the helpers of a test may fail it")]
 
-use sixlane_lab::{Deadline, FarEnd, LabError, Relay, World, eventually};
+use sixlane_lab::{Deadline, FarEnd, LabError, Relay, Topology, World, eventually};
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -33,9 +33,19 @@ impl Running {
     /// # Errors
     /// What did not start, with its log or console.
     pub fn with(far_end: FarEnd, change: impl FnOnce(String) -> String) -> Result<Self, LabError> {
+        let mut topology = Topology::first_light()?;
+        topology.relay.config = change(topology.relay.config);
+        Self::build(topology, far_end)
+    }
+
+    /// Builds any topology and starts the relay in it.
+    ///
+    /// # Errors
+    /// What did not start, with its log or console.
+    pub fn build(topology: Topology, far_end: FarEnd) -> Result<Self, LabError> {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let world = World::first_light(far_end)?;
-        let relay = world.relay_with(change)?;
+        let world = World::build(topology, far_end)?;
+        let relay = world.relay()?;
         Ok(Self { relay, world, _turn: turn })
     }
 }

@@ -4,6 +4,7 @@
 
 use sixlane_lab::FarEnd;
 use sixlane_tests::Running;
+use std::time::{Duration, Instant};
 
 #[test]
 fn an_orderly_stop_leaves_nothing() {
@@ -13,7 +14,9 @@ fn an_orderly_stop_leaves_nothing() {
     assert!(before.contains("xdp"), "no program was attached: {before}");
     assert!(relay.run("nft list tables").expect("tables").contains("sixlane"), "no fence");
 
+    let begin = Instant::now();
     let status = lab.relay.stop().expect("it stops");
+    assert!(begin.elapsed() < Duration::from_secs(5), "the stop took {:?}", begin.elapsed());
     assert!(status.success(), "{status}; {}", lab.relay.log());
     let links = relay.ip("-d link show").expect("links");
     assert!(!links.contains("xdp"), "a program is still attached: {links}");

@@ -168,17 +168,8 @@ impl World {
     /// # Errors
     /// It did not become ready (with its log).
     pub fn relay(&self) -> Result<Relay, LabError> {
-        self.relay_with(|config| config)
-    }
-
-    /// Starts the relay with a changed configuration.
-    ///
-    /// # Errors
-    /// It did not become ready (with its log).
-    pub fn relay_with(&self, change: impl FnOnce(String) -> String) -> Result<Relay, LabError> {
         let settings = &self.topology.relay;
-        let config = change(settings.config.clone());
-        Relay::start(&self.lab, self.host(&settings.host)?, &config)
+        Relay::start(&self.lab, self.host(&settings.host)?, &settings.config)
     }
 
     /// Leaves everything running for `sixlane lab down` to remove.

@@ -31,7 +31,7 @@ impl Uml {
     /// Boots a guest in `host` whose `vec0` is the host's `interface`.
     ///
     /// # Errors
-    /// A package is missing, or the guest did not come up in 20 seconds (with its console).
+    /// A package is missing, or the guest did not come up in a minute (with its console).
     pub(super) fn boot(lab: &Lab, host: &Host, interface: &str) -> Result<Self, LabError> {
         let kernel = require("linux.uml", "user-mode-linux")?;
         let directory = lab.directory().join(format!("guest-{}", host.name()));
@@ -59,7 +59,7 @@ impl Uml {
             return Err(LabError::Topology("the guest has no pipes".to_owned()));
         };
         let guest = Self { child, commands, answers: lines(output), console, count: 0, kept: false };
-        guest.answer(0, Deadline::seconds(20))?;
+        guest.answer(0, Deadline::seconds(60))?;
         Ok(guest)
     }
 
