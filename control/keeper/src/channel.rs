@@ -103,7 +103,8 @@ impl Channel {
                 RecvFlags::CMSG_CLOEXEC,
             );
             match outcome {
-                Err(rustix::io::Errno::INTR) => {}
+                // The other end died with messages unread; its own messages are still to come.
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNRESET) => {}
                 other => break other?,
             }
         };
@@ -204,6 +205,17 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
         let error = child.send(&Message::Ready(Ready::new(Ready::AT_WORK)), &[]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn what_a_dead_end_had_sent_arrives_though_it_left_messages_unread() {
+        let (keeper, child) = ends();
+        let (unread, last) = (Ready::new(Ready::START), Ready::new(Ready::AT_WORK));
+        keeper.send(&Message::Ready(unread), &[]).unwrap();
+        child.send(&Message::Ready(last), &[]).unwrap();
+        drop(child);
+        assert_eq!(keeper.receive().unwrap().0, Message::Ready(last));
+        assert_eq!(keeper.receive().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]
