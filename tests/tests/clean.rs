@@ -16,7 +16,7 @@ fn an_orderly_stop_leaves_nothing() {
 
     let begin = Instant::now();
     let status = lab.relay.stop().expect("it stops");
-    assert!(begin.elapsed() < Duration::from_secs(5), "the stop took {:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(20), "the stop took {:?}", begin.elapsed());
     assert!(status.success(), "{status}; {}", lab.relay.log());
     let links = relay.ip("-d link show").expect("links");
     assert!(!links.contains("xdp"), "a program is still attached: {links}");
