@@ -22,7 +22,7 @@ fn checksum(criterion: &mut Criterion) {
 }
 
 fn checks(criterion: &mut Criterion) {
-    let Ok(tables) = rig::tables(256) else { return };
+    let Ok(tables) = rig::tables() else { return };
     let Ok(view) = tables.enter() else { return };
     let relay = &view.settings().sixtofour;
     let (native, tunnelled) = (rig::packet(Case::Encap, 7), rig::packet(Case::Decap, 7));
@@ -42,7 +42,7 @@ fn checks(criterion: &mut Criterion) {
 }
 
 fn lookup(criterion: &mut Criterion) {
-    let Ok(tables) = rig::tables(20_000) else { return };
+    let Ok(tables) = rig::tables() else { return };
     let Ok(view) = tables.enter() else { return };
     let destination = |case, index| {
         let packet = rig::packet(case, index);

@@ -37,15 +37,15 @@ fn main() -> ExitCode {
 
 /// The child under the counter: one side, the same packets every time.
 fn counted(side: &str) -> Result<(), String> {
-    let tables = tables(HOT)?;
+    let tables = tables()?;
     let Some(case) = Case::ALL.into_iter().find(|case| case.name() == side) else {
         return callgrind::run_counted(&mut Null::new(&rig::packets(Case::Native, &HOT), HOT.frames)?);
     };
     callgrind::run_counted(&mut Relay::new(tables, &rig::packets(case, &HOT), HOT.frames, false)?)
 }
 
-fn tables(set: Set) -> Result<Arc<Tables>, String> {
-    rig::tables(set.destinations).map_err(|error| format!("no tables: {error}"))
+fn tables() -> Result<Arc<Tables>, String> {
+    rig::tables().map_err(|error| format!("no tables: {error}"))
 }
 
 fn bench() -> Result<u8, String> {
@@ -121,7 +121,7 @@ fn time(report: &mut Report, null: Option<f64>) -> Result<(), String> {
 
 fn compare(case: Case, set: Set, goal: &Goal) -> Result<(abx::Outcome, Verdict), String> {
     let packets = rig::packets(case, &set);
-    let mut relay = Relay::new(tables(set)?, &packets, set.frames, true)?;
+    let mut relay = Relay::new(tables()?, &packets, set.frames, true)?;
     let mut null = Null::new(&packets, set.frames)?;
     let plan = Plan::default();
     abx::decide(|| abx::compare(&mut relay, &mut null, &plan), |figure| figure.verdict(goal))

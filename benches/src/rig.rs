@@ -1,8 +1,8 @@
 //! Rig M: the real worker over frames in memory, beside the null forwarder over the same port.
 //!
 //! The port restores the first cache line of each packet on arrival and takes back what is sent, so the
-//! same packets go round for ever. There are tables with a route for every destination, the whole bogon
-//! table, and four next hops.
+//! same packets go round for ever. The tables hold 1,024 routes of each family to four gateways and the
+//! whole bogon table.
 
 use std::sync::Arc;
 
@@ -69,13 +69,13 @@ pub struct Set {
     pub name: &'static str,
     /// Frames of 2 KiB.
     pub frames: u32,
-    /// Destinations that have a route; each frame goes to another one of them.
+    /// Destinations, over which the frames are spread.
     pub destinations: usize,
 }
 
 /// 512 KiB of frames: everything stays in the second-level cache.
 pub const HOT: Set = Set { name: "L2-hot", frames: 256, destinations: 256 };
-/// 8 MiB of frames: their headers come from beyond it, and so does most of the tables.
+/// 8 MiB of frames: their headers come from beyond it.
 pub const WIDE: Set = Set { name: "8 MB", frames: 4096, destinations: 20_000 };
 
 /// Splitmix64: the numbers behind the destinations.
@@ -86,16 +86,29 @@ fn scatter(index: u64) -> u64 {
     value ^ (value >> 31)
 }
 
-/// A native destination in its own /48 of 2400::/12.
-fn native(index: usize) -> u128 {
-    let value = u128::from(scatter(index as u64));
-    0x2400_u128 << 112 | (value & 0xf_ffff_ffff) << 80 | 1
+/// Routes of each family.
+const ROUTES: u64 = 1024;
+
+/// The prefix of a native route, a /32 of 2400::/12.
+fn native_route(number: u64) -> u128 {
+    0x2400_u128 << 112 | u128::from(scatter(number) & 0xf_ffff) << 96
 }
 
-/// A 6to4 site in its own /24 (nearly always) of the address space of RIPE.
+/// The prefix of an IPv4 route, a /20 of 80.0.0.0/4.
+fn site_route(number: u64) -> u32 {
+    0x5000_0000 | (scatter(number) as u32 & 0xffff) << 12
+}
+
+/// A native destination: a host in a /48 of its own.
+fn native(index: usize) -> u128 {
+    let number = index as u64;
+    native_route(number % ROUTES) | u128::from(scatter(number ^ 0x6a6a_0000) & 0xffff) << 80 | 1
+}
+
+/// A 6to4 site.
 fn site(index: usize) -> u32 {
-    let value = scatter(index as u64 ^ 0x6040_0000) as u32;
-    0x5000_0000 | value & 0x0fff_ffff
+    let number = index as u64;
+    site_route(number % ROUTES) | scatter(number ^ 0x6040_0000) as u32 & 0xfff
 }
 
 /// The 6to4 address of a site's first host.
@@ -159,11 +172,11 @@ pub fn settings() -> Settings {
     settings
 }
 
-/// Tables with a route for each of `destinations`, of both families.
+/// Tables with a route to every destination: 1,024 of each family, by four gateways.
 ///
 /// # Errors
 /// What the writer refuses.
-pub fn tables(destinations: usize) -> Result<Arc<Tables>, TableError> {
+pub fn tables() -> Result<Arc<Tables>, TableError> {
     let mut writer = TableWriter::create(&Limits::default(), &settings())?;
     let bogons =
         BLOCKS4.iter().map(|block| ClassRange::new(block.first, block.last(), block.class_under(false)));
@@ -178,10 +191,10 @@ pub fn tables(destinations: usize) -> Result<Arc<Tables>, TableError> {
     }
     let tunnel = writer.add_adjacency(&Adjacency { mtu: 1280, ..Adjacency::of_kind(kind::SIXTOFOUR) })?;
     writer.set_route6(Ipv6Net::new_assert((0x2002_u128 << 112).into(), 16), tunnel)?;
-    for index in 0..destinations {
-        let gateway = gateways[scatter(index as u64 ^ 0x9a7e) as usize % gateways.len()];
-        writer.set_route6(Ipv6Net::new_assert(native(index).into(), 48), gateway)?;
-        writer.set_route4(Ipv4Net::new_assert(site(index).into(), 24), gateway)?;
+    for number in 0..ROUTES {
+        let gateway = gateways[scatter(number ^ 0x9a7e) as usize % gateways.len()];
+        writer.set_route6(Ipv6Net::new_assert(native_route(number).into(), 32), gateway)?;
+        writer.set_route4(Ipv4Net::new_assert(site_route(number).into(), 20), gateway)?;
         writer.collect(&[]);
     }
     let first = writer.segments().first().map(sixlane_tables::Segment::share);
@@ -297,7 +310,7 @@ impl Side for Null {
     }
 }
 
-/// The packets of a case for a set: one a frame, to destinations spread over all that have a route.
+/// The packets of a case for a set: one a frame, spread over its destinations.
 #[must_use]
 pub fn packets(case: Case, set: &Set) -> Vec<Vec<u8>> {
     let step = set.destinations / set.frames as usize;

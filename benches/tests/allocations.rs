@@ -38,7 +38,7 @@ fn allocations(relay: &mut Relay) -> (u64, u64) {
 }
 
 fn relay(packets: &[Vec<u8>]) -> Relay {
-    let tables = rig::tables(HOT.destinations).expect("tables");
+    let tables = rig::tables().expect("tables");
     Relay::new(tables, packets, HOT.frames, false).expect("a relay")
 }
 
@@ -56,7 +56,7 @@ fn the_packet_path_allocates_nothing() {
         assert_eq!(relay.counters().dropped_total(), 0);
     }
     let refused: [(&str, fn(usize) -> Vec<u8>); 5] = [
-        ("no route", |i| rig::packet(Case::Native, HOT.destinations + i)),
+        ("no route", |i| with(rig::packet(Case::Native, i), 38, 0x3f)),
         ("hop limit", |i| with(rig::packet(Case::Encap, i), 21, 1)),
         ("hop limit in the tunnel", |i| with(rig::packet(Case::Decap, i), 41, 1)),
         ("spoofed", |i| {

@@ -268,6 +268,12 @@ impl Region {
         Some(unsafe { slice::from_raw_parts(at.as_ptr(), count) })
     }
 
+    /// All mapped memory as words.
+    #[inline]
+    pub(crate) fn words(&self) -> &[AtomicU32] {
+        self.atomic_slice(0, self.mapped() / size_of::<AtomicU32>()).unwrap_or_default()
+    }
+
     /// A record that nobody writes while the reference lives: either it was written before the segment
     /// was sealed, or it is immutable from its publication until its reclamation, which quiescence
     /// holds back while the reader is between two quiescent points (docs/UNSAFE.md, tables).

@@ -10,7 +10,7 @@
 mod build;
 
 use crate::adjacency::NextHopId;
-use crate::layout::Offset;
+use crate::layout::{GRANULE, Offset};
 use crate::prefetch::prefetch;
 use crate::segment::Region;
 use crate::sync::{AtomicU32, Ordering};
@@ -32,8 +32,10 @@ const CHILD: u32 = 1 << 31;
 pub(crate) type Root = [AtomicU32; ROOT_ENTRIES];
 type Node = [AtomicU32; NODE_ENTRIES];
 
+/// Words of a granule: what an offset counts, for a reader of words.
+const GRANULE_WORDS: usize = GRANULE / 4;
+
 /// The node that `entry` names, if it lies in mapped memory.
-#[inline]
 fn node(region: &Region, entry: u32) -> Option<&Node> {
     region.atomics(Offset::new(entry & !CHILD).bytes())
 }
@@ -44,71 +46,53 @@ pub(crate) fn prefetch_root(root: &Root, top: u16) {
     prefetch(&root[usize::from(top)]);
 }
 
-/// Steps every answer that is still a node down by eight bits; `byte` gives those of a key. Returns
-/// whether a node is left.
+/// Walks down from `entry` by the bytes of `key` from the top, at most `steps` of them. `words` is all
+/// mapped memory: one comparison a step keeps the walk inside.
 #[inline]
-fn descend<K: Copy>(
-    region: &Region,
-    keys: impl Iterator<Item = K>,
-    out: &mut [NextHopId],
-    byte: impl Fn(K) -> u8,
-) -> bool {
-    let mut left = 0;
-    for (key, answer) in keys.zip(out) {
-        if answer.0 & CHILD != 0 {
-            // Acquire: a node's entries were written before the entry that names it.
-            *answer = match node(region, answer.0) {
-                Some(node) => NextHopId(node[usize::from(byte(key))].load(Ordering::Acquire)),
-                None => NextHopId::CORRUPT,
-            };
-            left |= answer.0;
+fn walk(words: &[AtomicU32], mut entry: u32, mut key: u64, steps: u32) -> u32 {
+    for _ in 0..steps {
+        if entry & CHILD == 0 {
+            break;
         }
+        key = key.rotate_left(8);
+        let at = (entry & !CHILD) as usize * GRANULE_WORDS + usize::from(key as u8);
+        // Acquire: a node's entries were written before the entry that names it.
+        let Some(word) = words.get(at) else { return NextHopId::CORRUPT.0 };
+        entry = word.load(Ordering::Acquire);
     }
-    left & CHILD != 0
+    entry
 }
 
-/// Whatever is still a node below the last bit is damage.
-#[cold]
-fn condemn(out: &mut [NextHopId]) {
-    for answer in out.iter_mut().filter(|answer| answer.0 & CHILD != 0) {
-        *answer = NextHopId::CORRUPT;
-    }
+/// An entry below the last bit of its key: a node there is damage.
+#[inline]
+fn leaf(entry: u32) -> NextHopId {
+    if entry & CHILD == 0 { NextHopId(entry) } else { NextHopId::CORRUPT }
 }
 
-/// Looks up IPv4 addresses, as many as both slices have.
+/// Looks up IPv4 addresses, as many as both slices have. The keys' loads do not depend on each other, so
+/// the processor overlaps them.
 #[inline]
 pub(crate) fn look_up4(region: &Region, root: &Root, keys: &[u32], out: &mut [NextHopId]) {
-    let mut left = 0;
-    for (key, answer) in keys.iter().zip(&mut *out) {
+    let words = region.words();
+    for (key, answer) in keys.iter().zip(out) {
         let entry = root[(key >> 16) as usize].load(Ordering::Acquire);
-        *answer = NextHopId(entry);
-        left |= entry;
-    }
-    if left & CHILD != 0
-        && descend(region, keys.iter().copied(), out, |key| (key >> 8) as u8)
-        && descend(region, keys.iter().copied(), out, |key| key as u8)
-    {
-        condemn(out);
+        *answer = leaf(walk(words, entry, u64::from(*key) << 48, 2));
     }
 }
 
 /// Looks up IPv6 addresses, given as their upper and lower halves, as many as all slices have.
 #[inline]
 pub(crate) fn look_up6(region: &Region, root: &Root, hi: &[u64], lo: &[u64], out: &mut [NextHopId]) {
-    let mut left = 0;
-    for (key, answer) in hi.iter().zip(&mut *out) {
-        let entry = root[(key >> 48) as usize].load(Ordering::Acquire);
-        *answer = NextHopId(entry);
-        left |= entry;
+    let words = region.words();
+    for ((hi, lo), answer) in hi.iter().zip(lo).zip(out) {
+        let entry = root[(hi >> 48) as usize].load(Ordering::Acquire);
+        let entry = walk(words, entry, hi << 16, 6);
+        *answer = if entry & CHILD == 0 { NextHopId(entry) } else { host_part(words, entry, *lo) };
     }
-    let mut more = left & CHILD != 0;
-    for shift in (0..48).step_by(8).rev() {
-        more = more && descend(region, hi.iter().copied(), out, |key| (key >> shift) as u8);
-    }
-    for shift in (0..64).step_by(8).rev() {
-        more = more && descend(region, lo.iter().copied(), out, |key| (key >> shift) as u8);
-    }
-    if more {
-        condemn(out);
-    }
+}
+
+/// The rest of a walk whose route is longer than 64 bits.
+#[inline(never)]
+fn host_part(words: &[AtomicU32], entry: u32, lo: u64) -> NextHopId {
+    leaf(walk(words, entry, lo, 8))
 }
