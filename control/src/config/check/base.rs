@@ -170,9 +170,6 @@ impl Judge<'_> {
         }
         for entry in list.get_ref().iter().take(TABLES_MAX) {
             let Some(table) = self.table(entry) else { continue };
-            if table != RoutingTable::Main {
-                self.not_built(&entry.span(), "router.tables other than \"main\"");
-            }
             if tables.contains(&table) {
                 self.reject(entry.span(), "router.tables names a table twice", "name each table once");
             }
