@@ -12,7 +12,7 @@ failed=0
 
 # Runs a step that has no test count of its own; its failure is one.
 step() {
-    echo "== $1"
+    echo "== $1, after $SECONDS s"
     shift
     if ! "$@"; then
         echo "FAILED: $*"
@@ -23,7 +23,7 @@ step() {
 # Runs a step whose output carries libtest's sums. A binary that dies without a sum, or code that
 # does not compile, is one failure.
 counted() {
-    echo "== $1"
+    echo "== $1, after $SECONDS s"
     shift
     local before after
     before=$(grep -c '^test result: FAILED' "$log")
@@ -60,6 +60,8 @@ counted "tests" cargo test --workspace --no-fail-fast
 counted "models" loom
 judge_skips
 
+echo "requirements: $(grep -v '^#' docs/conformance/requirements.tsv | cut -f 4 | sort | uniq -c |
+    awk '{ count = $1; $1 = ""; printf "%s%d%s", (NR > 1 ? ", " : ""), count, $0 }')"
 skipped=$(sort -u "$skips" | wc -l)
 passed=$(awk '/^test result:/ { sum += $4 } END { print sum + 0 }' "$log")
 failed=$((failed + $(awk '/^test result:/ { sum += $6 } END { print sum + 0 }' "$log")))
