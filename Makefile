@@ -5,6 +5,8 @@ SHELL := /bin/bash
 .PHONY: help deps deps-test deps-bench build demo test test-long lint bench-pipeline fuzz clean-check
 
 CARGO ?= cargo
+# Where rustup puts cargo, for shells that do not know it yet.
+export PATH := $(PATH):$(if $(CARGO_HOME),$(CARGO_HOME),$(HOME)/.cargo)/bin
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
