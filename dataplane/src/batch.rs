@@ -72,6 +72,18 @@ impl List {
         self.count += 1;
     }
 
+    /// Writes a position to place `count`; [`List::end`] says how many there are. For loops that keep
+    /// the count themselves.
+    #[inline]
+    pub(crate) fn put(&mut self, count: u8, at: u8) {
+        self.positions[usize::from(count) & MASK] = at;
+    }
+
+    #[inline]
+    pub(crate) fn end(&mut self, count: u8) {
+        self.count = usize::from(count);
+    }
+
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.count

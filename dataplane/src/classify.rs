@@ -14,16 +14,19 @@ use sixlane_wire::ipv6::Address;
 use sixlane_wire::{ethernet, ipv6};
 use sixlane_xsk::Umem;
 use zerocopy::FromBytes;
+use zerocopy::big_endian::U16;
 
 /// How an IPv6 packet came into the batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 pub(crate) enum Flow {
     /// By a port, or made here: nothing was in front of it.
     Native,
     /// Out of the 6to4 tunnel.
     Decapsulated,
-    /// Out of the 6to4 tunnel, with a congestion mark to pass on (RFC 6040 §4.2).
-    Marked,
+    /// Out of the 6to4 tunnel, with another ECN field to write (RFC 6040 §4.2): congestion experienced.
+    Congested,
+    /// The same: ECT(1).
+    Ect1,
 }
 
 /// The IPv6 packet of a slot: what later stages need of its header.
@@ -35,8 +38,6 @@ pub(crate) struct Packet {
     pub(crate) len: u16,
     /// Properties of the IPv4 address that a 6to4 destination embeds.
     pub(crate) embedded: Class4,
-    /// Traffic class with which it leaves.
-    pub(crate) traffic_class: u8,
     /// Hop limit as received.
     pub(crate) hop_limit: u8,
     /// How it came.
@@ -45,7 +46,7 @@ pub(crate) struct Packet {
 
 impl Packet {
     pub(crate) const BLANK: Self =
-        Self { start: 0, len: 0, embedded: Class4::NONE, traffic_class: 0, hop_limit: 0, flow: Flow::Native };
+        Self { start: 0, len: 0, embedded: Class4::NONE, hop_limit: 0, flow: Flow::Native };
 
     /// The IPv6 header, as it stands in the slot's frame.
     #[inline]
@@ -78,15 +79,17 @@ impl Pipeline {
     /// Reads every packet of the batch.
     #[inline]
     pub(crate) fn classify(&mut self, batch: &Batch, origin: Origin, scene: &Scene<'_>) {
+        // What was made here has our source. (`::` is refused already.)
+        let ours = if origin == Origin::Wire { scene.router } else { Address::default() };
         let mut count = 0;
         for (at, slot) in batch.slots().iter().enumerate() {
             let at = at as u8;
             let packet = self.packets.at_mut(at);
-            match read(slot, origin, scene, packet) {
+            match read(slot, ours, scene, packet) {
                 Ok(destination) => {
+                    self.live.put(count, at);
                     *self.keys.hi.at_mut(count) = destination.hi;
                     *self.keys.lo.at_mut(count) = destination.lo;
-                    self.live.push(at);
                     count += 1;
                 }
                 Err(reason) => {
@@ -95,33 +98,41 @@ impl Pipeline {
                 }
             }
         }
+        self.live.end(count);
     }
 }
 
-/// Judges a frame as it came. Fills in the packet and gives its destination.
+/// The EtherTypes as they stand in a frame.
+const IPV4: U16 = U16::new(ethernet::IPV4);
+const IPV6: U16 = U16::new(ethernet::IPV6);
+
+/// Judges a frame as it came; `ours` is the source that nobody else may have. Fills in the packet and
+/// gives its destination.
 #[inline]
-fn read(slot: &Slot, origin: Origin, scene: &Scene<'_>, packet: &mut Packet) -> Result<Address, Reason> {
-    let frame = slot.bytes(scene.umem).ok_or(Reason::MalformedFrame)?;
-    let (link, l3) = ethernet::parse(frame).map_err(|_| Reason::MalformedFrame)?;
+fn read(slot: &Slot, ours: Address, scene: &Scene<'_>, packet: &mut Packet) -> Result<Address, Reason> {
+    let Some(frame) = &slot.frame else { return Err(Reason::MalformedFrame) };
+    let chunk = scene.umem.bytes(frame);
+    let (first, len) = (usize::from(slot.extent.start), usize::from(slot.extent.len));
+    let bytes = chunk.get(first..first + len).ok_or(Reason::MalformedFrame)?;
+    let (link, l3) = ethernet::parse(bytes).map_err(|_| Reason::MalformedFrame)?;
     let start = slot.extent.start + ethernet::HEADER_LEN as u16;
-    match link.ethertype.get() {
-        ethernet::IPV6 => {
-            let native = check_native(l3, scene.view)?;
-            if native.source == scene.router && origin == Origin::Wire {
-                return Err(Reason::OwnSource);
-            }
-            *packet = Packet {
-                start,
-                len: native.len as u16,
-                embedded: native.embedded,
-                traffic_class: native.traffic_class,
-                hop_limit: native.hop_limit,
-                flow: Flow::Native,
-            };
-            Ok(native.destination)
+    if link.ethertype == IPV6 {
+        let native = check_native(l3, scene.view)?;
+        if native.source == ours {
+            return Err(Reason::OwnSource);
         }
-        ethernet::IPV4 => relay::leave_tunnel(l3, start, scene, packet),
-        _ => Err(Reason::MalformedFrame),
+        *packet = Packet {
+            start,
+            len: native.len as u16,
+            embedded: native.embedded,
+            hop_limit: native.hop_limit,
+            flow: Flow::Native,
+        };
+        Ok(native.destination)
+    } else if link.ethertype == IPV4 {
+        relay::leave_tunnel(l3, start, scene, packet)
+    } else {
+        Err(Reason::MalformedFrame)
     }
 }
 

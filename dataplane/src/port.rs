@@ -44,22 +44,22 @@ impl Submitted {
     /// Walks over the slots that leave by `port`, and gives each packet to `queue`.
     #[inline]
     fn each(port: u8, slots: &mut [Slot], mut queue: impl FnMut(Frame, Extent) -> Result<(), Frame>) -> Self {
-        let mut done = Self::default();
+        let (mut seen, mut absent, mut refused, mut bytes) = (0, 0, 0, 0);
         for slot in slots.iter_mut().take_while(|slot| slot.extent.egress == port) {
-            done.slots += 1;
-            let Some(frame) = slot.frame.take() else { continue };
+            seen += 1;
+            let Some(frame) = slot.frame.take() else {
+                absent += 1;
+                continue;
+            };
             match queue(frame, slot.extent) {
-                Ok(()) => {
-                    done.packets += 1;
-                    done.bytes += u64::from(slot.extent.len);
-                }
+                Ok(()) => bytes += u64::from(slot.extent.len),
                 Err(frame) => {
                     slot.frame = Some(frame);
-                    done.refused += 1;
+                    refused += 1;
                 }
             }
         }
-        done
+        Self { slots: seen, packets: seen as u64 - absent - refused, bytes, refused }
     }
 }
 

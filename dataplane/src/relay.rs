@@ -8,6 +8,7 @@ use crate::scene::{Origin, Scene};
 use crate::tally::Run;
 use sixlane_tables::adjacency::kind;
 use sixlane_tables::{Adjacency, NextHopId};
+use sixlane_tunnel::field_copy::{CE, ECN_MASK};
 use sixlane_tunnel::mtu::{SIXINFOUR_OVERHEAD, too_big};
 use sixlane_tunnel::sixinfour::{Native, decap, encap_checks};
 use sixlane_tunnel::{Class4, IcmpError, Reason, Verdict};
@@ -29,9 +30,12 @@ pub(crate) fn leave_tunnel(
         start: start + inner.inner_offset as u16,
         len: inner.inner_len as u16,
         embedded: Class4::NONE,
-        traffic_class: inner.traffic_class,
         hop_limit: inner.hop_limit,
-        flow: if inner.remark { Flow::Marked } else { Flow::Decapsulated },
+        flow: match (inner.remark, inner.traffic_class & ECN_MASK) {
+            (false, _) => Flow::Decapsulated,
+            (true, CE) => Flow::Congested,
+            (true, _) => Flow::Ect1,
+        },
     };
     Ok(inner.destination)
 }
@@ -104,7 +108,7 @@ fn far_end(packet: &Packet, slot: &Slot, scene: &Scene<'_>) -> Result<u32, Reaso
 pub(crate) fn entry(packet: &Packet, header: &ipv6::Header, scene: &Scene<'_>) -> Result<u32, Reason> {
     let native = Native {
         len: usize::from(packet.len),
-        traffic_class: packet.traffic_class,
+        traffic_class: 0,
         hop_limit: packet.hop_limit,
         source: header.source(),
         destination: header.destination(),
@@ -133,9 +137,8 @@ impl Pipeline {
             };
             run.count();
             let id = self.outer.ids.next(relay.address, far_end, ipv4::IPV6);
-            let template = &self.outer.template;
-            let outer = template.outer_header(far_end, packet.len, id, packet.traffic_class);
             let way = rewrite::Way { adjacency, origin, umem: scene.umem };
+            let outer = rewrite::Outer { template: &self.outer.template, far_end, id };
             if rewrite::to_tunnel(batch.at_mut(at), packet, &way, &outer).is_none() {
                 self.refused.push(at, Verdict::Drop(Reason::MalformedFrame));
             }

@@ -5,6 +5,8 @@ use crate::batch::{Extent, Slot};
 use crate::classify::{Flow, Packet};
 use crate::scene::Origin;
 use sixlane_tables::Adjacency;
+use sixlane_tunnel::field_copy::{CE, ECN_MASK, ECT_1};
+use sixlane_tunnel::sixinfour::OuterTemplate;
 use sixlane_wire::{ethernet, ipv4, ipv6};
 use sixlane_xsk::{FRAME_BYTES, Umem};
 
@@ -25,13 +27,23 @@ pub(crate) struct Way<'a> {
     pub(crate) umem: &'a Umem,
 }
 
+/// The outer header of a packet.
+pub(crate) struct Outer<'a> {
+    /// Its constant part.
+    pub(crate) template: &'a OuterTemplate,
+    /// The outer destination, a number in host order.
+    pub(crate) far_end: u32,
+    /// Its identification.
+    pub(crate) id: u16,
+}
+
 /// Sends an IPv6 packet to a link: writes the link header in front of it, takes the hop limit down and
 /// marks congestion. `None` when there is no room.
 #[inline]
 pub(crate) fn to_link(slot: &mut Slot, packet: &Packet, way: &Way<'_>) -> Option<()> {
     let start = packet.start.checked_sub(ethernet::HEADER_LEN as u16)?;
     let chunk = slot.frame.as_mut().map(|frame| way.umem.bytes_mut(frame))?;
-    if packet.flow == Flow::Marked {
+    if packet.flow > Flow::Decapsulated {
         mark(chunk, packet);
     }
     let bytes: &mut [u8; NATIVE] = chunk.get_mut(usize::from(start)..)?.first_chunk_mut()?;
@@ -46,19 +58,18 @@ pub(crate) fn to_link(slot: &mut Slot, packet: &Packet, way: &Way<'_>) -> Option
 /// Sends an IPv6 packet into the tunnel: writes the link header and the outer header in front of it and
 /// takes the hop limit down. `None` when there is no room.
 #[inline]
-pub(crate) fn to_tunnel(
-    slot: &mut Slot,
-    packet: &Packet,
-    way: &Way<'_>,
-    outer: &[u8; ipv4::HEADER_LEN],
-) -> Option<()> {
+pub(crate) fn to_tunnel(slot: &mut Slot, packet: &Packet, way: &Way<'_>, outer: &Outer<'_>) -> Option<()> {
     let start = packet.start.checked_sub((ethernet::HEADER_LEN + ipv4::HEADER_LEN) as u16)?;
     let chunk = slot.frame.as_mut().map(|frame| way.umem.bytes_mut(frame))?;
     let bytes: &mut [u8; TUNNEL] = chunk.get_mut(usize::from(start)..)?.first_chunk_mut()?;
     let (link, rest) = bytes.split_first_chunk_mut()?;
     let (header, start_of_packet) = rest.split_first_chunk_mut::<{ ipv4::HEADER_LEN }>()?;
+    let start_of_packet: &mut [u8; HOP_LIMIT_END] = start_of_packet.first_chunk_mut()?;
     write_link(link, way.adjacency, ethernet::IPV4);
-    *header = *outer;
+    // Version, traffic class and flow label (RFC 8200 §3).
+    let [a, b, ..] = *start_of_packet;
+    let traffic_class = (u16::from_be_bytes([a, b]) >> 4) as u8;
+    *header = outer.template.outer_header(outer.far_end, packet.len, outer.id, traffic_class);
     start_of_packet[HOP_LIMIT_END - 1] = hop_limit(packet, way.origin);
     let len = (ethernet::HEADER_LEN + ipv4::HEADER_LEN) as u16 + packet.len;
     slot.extent = Extent { start, len, egress: way.adjacency.port, ..slot.extent };
@@ -71,12 +82,13 @@ fn hop_limit(packet: &Packet, origin: Origin) -> u8 {
     packet.hop_limit - u8::from(origin == Origin::Wire)
 }
 
-/// Writes the traffic class (RFC 6040 §4.2).
+/// Writes the ECN field (RFC 6040 §4.2).
 #[cold]
 fn mark(chunk: &mut [u8; FRAME_BYTES], packet: &Packet) {
     let bytes = chunk.get_mut(usize::from(packet.start)..).unwrap_or_default();
     if let Ok((header, _)) = <ipv6::Header as zerocopy::FromBytes>::mut_from_prefix(bytes) {
-        header.set_traffic_class(packet.traffic_class);
+        let ecn = if packet.flow == Flow::Congested { CE } else { ECT_1 };
+        header.set_traffic_class(header.traffic_class() & !ECN_MASK | ecn);
     }
 }
 
