@@ -194,6 +194,8 @@ pub mod address {
     pub const RELAY4: Ipv4Addr = Ipv4Addr::new(9, 254, 253, 252);
     /// The provider's router, as the relay sees it.
     pub const ISP4: Ipv4Addr = Ipv4Addr::new(9, 254, 253, 1);
+    /// The 6to4 address that belongs to the provider's router.
+    pub const ISP6: Ipv6Addr = Ipv6Addr::new(0x2002, 0x9fe, 0xfd01, 0, 0, 0, 0, 1);
     /// The 6to4 site's IPv4 address.
     pub const SITE4: Ipv4Addr = Ipv4Addr::new(192, 1, 2, 3);
     /// The 6to4 site's IPv6 address.

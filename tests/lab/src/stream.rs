@@ -5,6 +5,7 @@
 
 use crate::socket::{Port, address, inner};
 use crate::{Deadline, Host, LabError, World, eventually, packet};
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -22,10 +23,6 @@ const WARM_UP: [u8; 4] = *b"warm";
 /// How often a warm-up packet is sent until one arrives.
 const WARM_UP_EVERY: Duration = Duration::from_millis(20);
 
-/// ICMPv6 echo request with our identifier (RFC 4443 §4.1), and the type of its answer.
-const ECHO_REQUEST: [u8; 8] = [128, 0, 0, 0, 0x6C, 0x61, 0, 0];
-const ECHO_REPLY_TYPE: u8 = 129;
-
 /// Which way the stream goes through the relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
@@ -33,8 +30,6 @@ pub enum Way {
     Encap,
     /// Out of the tunnel to the native host.
     Decap,
-    /// From the native host to the far end's Linux and back: numbered echo requests.
-    Echo,
 }
 
 /// How the stream is driven.
@@ -89,6 +84,7 @@ pub struct Stream {
 pub struct Sender {
     port: Port,
     way: Way,
+    far: Ipv6Addr,
     payload: Vec<u8>,
     next: u64,
 }
@@ -98,6 +94,7 @@ pub struct Sender {
 pub struct Sink {
     port: Port,
     way: Way,
+    far: Ipv6Addr,
     seen: Vec<bool>,
     highest: u64,
     tally: Tally,
@@ -107,13 +104,12 @@ pub struct Sink {
 }
 
 impl Sender {
-    fn open(host: &Host, way: Way, payload_bytes: usize) -> Result<Self, LabError> {
+    fn open(host: &Host, way: Way, far: Ipv6Addr, payload_bytes: usize) -> Result<Self, LabError> {
         let port = match way {
             Way::Encap => Port::udp6(host, address::HOST6, SENDER_PORT)?,
             Way::Decap => Port::raw4(host, packet::protocol::IPV6)?,
-            Way::Echo => Port::raw6(host, packet::protocol::ICMPV6)?,
         };
-        Ok(Self { port, way, payload: vec![0x5A; payload_bytes.max(12)], next: 0 })
+        Ok(Self { port, way, far, payload: vec![0x5A; payload_bytes.max(12)], next: 0 })
     }
 
     fn send(&mut self) -> Result<(), LabError> {
@@ -131,16 +127,10 @@ impl Sender {
     /// Sends the payload as it stands.
     fn put(&self) -> Result<(), LabError> {
         match self.way {
-            Way::Encap => self.port.send6(&self.payload, address::SITE6, PORT)?,
+            Way::Encap => self.port.send6(&self.payload, self.far, PORT)?,
             Way::Decap => {
-                let inner =
-                    packet::udp6((address::SITE6, SENDER_PORT), (address::HOST6, PORT), &self.payload);
+                let inner = packet::udp6((self.far, SENDER_PORT), (address::HOST6, PORT), &self.payload);
                 self.port.send4(&inner, address::RELAY4)?;
-            }
-            Way::Echo => {
-                // The kernel writes the checksum of raw ICMPv6.
-                let message = [ECHO_REQUEST.as_slice(), &self.payload].concat();
-                self.port.send6(&message, address::SITE6, 0)?;
             }
         }
         Ok(())
@@ -148,15 +138,15 @@ impl Sender {
 }
 
 impl Sink {
-    fn open(host: &Host, way: Way, payload_bytes: usize) -> Result<Self, LabError> {
+    fn open(host: &Host, way: Way, far: Ipv6Addr, payload_bytes: usize) -> Result<Self, LabError> {
         let port = match way {
             Way::Encap => Port::raw4(host, packet::protocol::IPV6)?,
             Way::Decap => Port::udp6(host, address::HOST6, PORT)?,
-            Way::Echo => Port::raw6(host, packet::protocol::ICMPV6)?,
         };
         Ok(Self {
             port,
             way,
+            far,
             seen: Vec::new(),
             highest: 0,
             tally: Tally::default(),
@@ -171,9 +161,7 @@ impl Sink {
         while let Some(bytes) = self.port.receive(buffer)? {
             match self.way {
                 Way::Decap => self.note(Some(bytes)),
-                Way::Encap => self.note(unwrap(bytes)),
-                Way::Echo if bytes.first() == Some(&ECHO_REPLY_TYPE) => self.note(bytes.get(8..)),
-                Way::Echo => {} // other ICMPv6 of the host
+                Way::Encap => self.note(unwrap(bytes, self.far)),
             }
         }
         Ok(())
@@ -204,12 +192,12 @@ impl Sink {
 }
 
 /// Outer and inner header checked as far as the relay writes or must keep them; the payload.
-fn unwrap(outer: &[u8]) -> Option<&[u8]> {
+fn unwrap(outer: &[u8], far: Ipv6Addr) -> Option<&[u8]> {
     let packet = inner(outer)?;
     let header = packet.get(..48)?;
     let right = outer.get(12..16)? == address::RELAY4.octets()
         && header[8..24] == address::HOST6.octets()
-        && header[24..40] == address::SITE6.octets()
+        && header[24..40] == far.octets()
         && header[7] == 63;
     if right { packet.get(48..) } else { None }
 }
@@ -239,22 +227,33 @@ fn warm_up(sender: &mut Sender, sink: &mut Sink) -> Result<(), LabError> {
 }
 
 impl Stream {
-    /// Starts a stream between the native host and the far end of a world: the bare one for
-    /// [`Way::Encap`] and [`Way::Decap`], Linux for [`Way::Echo`].
-    ///
-    /// Waits until a first packet without number has arrived.
+    /// Starts a stream between the native host and the bare far end of a world. Waits until a first
+    /// packet without number has arrived.
     ///
     /// # Errors
     /// The sockets cannot be opened, or nothing arrives.
     pub fn start(world: &World, way: Way, pace: Pace) -> Result<Self, LabError> {
-        let (native, site) = (world.host("host6")?, world.host("site")?);
+        Self::start_at(world, (world.host("site")?, address::SITE6), way, pace)
+    }
+
+    /// The same with another far end: a host and its 6to4 address, of which it need only hold the
+    /// IPv4 part.
+    ///
+    /// # Errors
+    /// The sockets cannot be opened, or nothing arrives.
+    pub fn start_at(
+        world: &World,
+        (far, far6): (&Host, Ipv6Addr),
+        way: Way,
+        pace: Pace,
+    ) -> Result<Self, LabError> {
+        let native = world.host("host6")?;
         let (from, to) = match way {
-            Way::Encap => (native, site),
-            Way::Decap => (site, native),
-            Way::Echo => (native, native),
+            Way::Encap => (native, far),
+            Way::Decap => (far, native),
         };
-        let mut sink = Sink::open(to, way, pace.payload_bytes)?;
-        let mut sender = Sender::open(from, way, pace.payload_bytes)?;
+        let mut sink = Sink::open(to, way, far6, pace.payload_bytes)?;
+        let mut sender = Sender::open(from, way, far6, pace.payload_bytes)?;
         warm_up(&mut sender, &mut sink)?;
         let stop = Arc::new(AtomicBool::new(false));
         let received = Arc::new(AtomicU64::new(0));

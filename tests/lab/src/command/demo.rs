@@ -9,6 +9,7 @@ use crate::{
 };
 use std::net::Ipv6Addr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Every figure of speed carries this.
@@ -135,23 +136,31 @@ fn transfers(screen: &Screen, world: &mut World) -> Result<(), LabError> {
 /// Kills control and then the data plane in the middle of a transfer and of a numbered stream.
 fn kills(screen: &Screen, world: &mut World, relay: &Relay) -> Result<(), LabError> {
     screen.step("SIGKILL in the middle of a transfer");
-    let pace = Pace { window: 64, rate: 4_000, ..Pace::default() };
-    let stream = Stream::start(world, Way::Echo, pace)?;
+    let connection = transfer::ToGuest::connect(world)?;
+    let isp = world.host("isp")?.clone();
+    let pace = Pace { window: 64, rate: 2_000, ..Pace::default() };
+    let start = |way| Stream::start_at(world, (&isp, address::ISP6), way, pace);
+    let streams = [start(Way::Encap)?, start(Way::Decap)?];
+    let sent = AtomicUsize::new(0);
+    let at = |bytes| (sent.load(Ordering::Acquire) >= bytes).then_some(());
     let outcome = std::thread::scope(|scope| {
-        let transfer = scope.spawn(|| transfer::to_guest(world, LONG_TRANSFER_BYTES));
-        let killed = kill(screen, relay, &stream, Part::Control)
-            .and_then(|()| kill(screen, relay, &stream, Part::DataPlane));
+        let transfer = scope.spawn(|| connection.send(world, LONG_TRANSFER_BYTES, &sent));
+        let killed = kill(screen, relay, Part::Control, || at(LONG_TRANSFER_BYTES / 8))
+            .and_then(|()| kill(screen, relay, Part::DataPlane, || at(LONG_TRANSFER_BYTES / 3)));
         let transferred = transfer.join();
         killed?;
         transferred.unwrap_or_else(|_| Err(LabError::Shown("the transfer failed".to_owned())))
     })?;
-    stream.progress(200, Deadline::seconds(10))?;
-    let tally = stream.finish()?;
-    let whole = outcome.bytes == LONG_TRANSFER_BYTES;
+    if outcome.bytes != LONG_TRANSFER_BYTES {
+        return Err(LabError::Shown(format!("only {} bytes of the transfer arrived", outcome.bytes)));
+    }
+    let complete = screen.ink(Ink::Green, "complete");
     let bytes = outcome.bytes / 1_000_000;
-    let verdict = if whole { screen.ink(Ink::Green, "complete") } else { screen.ink(Ink::Red, "torn") };
-    screen.say(&format!("  the TCP transfer of {bytes} MB: {verdict}, the connection lived through both"));
-    screen.say(&format!("  the numbered stream to the 6to4 host and back: {}", losses(&tally)));
+    screen.say(&format!("  the TCP transfer of {bytes} MB: {complete}, the connection lived through both"));
+    for (name, stream) in ["into the tunnel", "out of the tunnel"].iter().zip(streams) {
+        stream.progress(200, Deadline::seconds(10))?;
+        screen.say(&format!("  the numbered stream {name}: {}", losses(&stream.finish()?)));
+    }
     Ok(())
 }
 
@@ -165,19 +174,24 @@ fn losses(tally: &Tally) -> String {
     )
 }
 
-/// Kills one part while the stream flows and waits for its successor.
-fn kill(screen: &Screen, relay: &Relay, stream: &Stream, part: Part) -> Result<(), LabError> {
-    stream.progress(500, Deadline::seconds(10))?;
+/// Kills one part at a moment of the transfer and waits for its successor.
+fn kill(
+    screen: &Screen,
+    relay: &Relay,
+    part: Part,
+    moment: impl FnMut() -> Option<()>,
+) -> Result<(), LabError> {
+    eventually("the transfer's progress", Deadline::seconds(30), moment)?;
     let name = if part == Part::Control { "control" } else { "the data plane" };
     let before = relay.kill(part)?;
     let dead = Instant::now();
     set(screen, part, "killed".to_owned());
     screen.say(&format!("  {} {name} (pid {before})", screen.ink(Ink::Red, "killed")));
     relay.restarted(part, before)?;
-    let after = pid(relay, part);
-    screen.say(&format!("  {name} is back as {after} after {} ms", dead.elapsed().as_millis()));
-    set(screen, part, after);
-    stream.progress(500, Deadline::seconds(10))
+    let successor = pid(relay, part);
+    screen.say(&format!("  {name} is back as {successor} after {} ms", dead.elapsed().as_millis()));
+    set(screen, part, successor);
+    Ok(())
 }
 
 fn set(screen: &Screen, part: Part, text: String) {

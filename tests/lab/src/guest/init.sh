@@ -16,6 +16,7 @@ exec </dev/ttyS0 >/dev/ttyS0
 stty raw -echo
 echo "@@ 0 0"
 while read -r number line; do
+    [ -n "$number" ] || continue
     sh -c "$line" </dev/null 2>&1
     printf '\n@@ %s %s\n' "$number" "$?"
 done

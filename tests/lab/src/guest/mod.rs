@@ -7,6 +7,7 @@ mod cpio;
 mod uml;
 
 use crate::{Deadline, Host, Lab, LabError, lab::require, run};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use uml::Uml;
 
@@ -14,6 +15,7 @@ use uml::Uml;
 #[derive(Debug)]
 pub struct Guest {
     kind: Kind,
+    scratch: PathBuf,
 }
 
 #[derive(Debug)]
@@ -58,13 +60,13 @@ impl Guest {
     /// It did not start (with its console), or refused its settings.
     pub fn start(lab: &Lab, host: &Host, settings: &Settings) -> Result<Self, LabError> {
         require("busybox", "busybox-static")?;
-        let (kind, wire) = if kernel_has_sit(host) {
-            (Kind::Namespace(host.clone()), settings.interface.as_str())
+        let (kind, wire, scratch) = if kernel_has_sit(host) {
+            (Kind::Namespace(host.clone()), settings.interface.as_str(), lab.directory())
         } else {
             let uml = Uml::boot(lab, host, &settings.interface)?;
-            (Kind::Uml(Box::new(uml)), "vec0")
+            (Kind::Uml(Box::new(uml)), "vec0", Path::new("/tmp"))
         };
-        let mut guest = Self { kind };
+        let mut guest = Self { kind, scratch: scratch.to_owned() };
         let Settings { ipv4, gateway, ipv6, relay, .. } = settings;
         guest.sh(&format!(
             "ip addr add {ipv4} dev {wire} && ip link set {wire} up && \
@@ -72,6 +74,11 @@ impl Guest {
              ip -6 addr add {ipv6} dev sit0 && ip -6 route add ::/0 via ::{relay} dev sit0"
         ))?;
         Ok(guest)
+    }
+
+    /// A directory in which its shell lines may write; it ends with the laboratory.
+    pub fn scratch(&self) -> &Path {
+        &self.scratch
     }
 
     /// What it is, for people.
@@ -99,12 +106,12 @@ impl Guest {
         }
     }
 
-    /// Runs a shell line that must succeed within ten seconds and gives its output.
+    /// Runs a shell line that must succeed within 30 seconds and gives its output.
     ///
     /// # Errors
     /// It failed, or the guest is gone.
     pub fn sh(&mut self, line: &str) -> Result<String, LabError> {
-        let answer = self.shell(line, Deadline::seconds(10))?;
+        let answer = self.shell(line, Deadline::seconds(30))?;
         if answer.status == 0 {
             return Ok(answer.text);
         }

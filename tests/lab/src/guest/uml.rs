@@ -58,7 +58,7 @@ impl Uml {
         let (Some(commands), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(LabError::Topology("the guest has no pipes".to_owned()));
         };
-        let guest = Self { child, commands, answers: lines(output), console, count: 0, kept: false };
+        let mut guest = Self { child, commands, answers: lines(output), console, count: 0, kept: false };
         guest.answer(0, Deadline::seconds(60))?;
         Ok(guest)
     }
@@ -81,7 +81,7 @@ impl Uml {
         self.kept = true;
     }
 
-    fn answer(&self, number: u32, deadline: Deadline) -> Result<Answer, LabError> {
+    fn answer(&mut self, number: u32, deadline: Deadline) -> Result<Answer, LabError> {
         let mut text = String::new();
         loop {
             match self.answers.recv_timeout(deadline.left().min(std::time::Duration::from_millis(100))) {
@@ -102,6 +102,9 @@ impl Uml {
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     crate::interrupt::check()?;
+                    // On a busy machine the guest can sleep through an interrupt; the next wakes it.
+                    // An empty line is no command.
+                    let _ = self.commands.write_all(b"\n");
                     if deadline.passed() {
                         return Err(self.failed(&format!("did not answer in {:?}", deadline.waited())));
                     }
