@@ -1,4 +1,4 @@
-//! The Internet checksum (RFC 1071) and its incremental update (RFC 1624).
+//! The Internet checksum (RFC 1071).
 //!
 //! # Why nothing here swaps bytes
 //!
@@ -123,16 +123,6 @@ pub const fn of_numbers(sum: u32, last: u32) -> u16 {
     !fold(sum, last)
 }
 
-/// The checksum field after one 16-bit word that it covers changed from `old` to `new`.
-///
-/// RFC 1624 §3, equation 3: `HC' = ~(~HC + ~m + m')`. It never turns a correct checksum into the other
-/// zero, which equation 4 of the same RFC can.
-#[inline]
-#[must_use]
-pub const fn updated(field: u16, old: u16, new: u16) -> u16 {
-    of_numbers(!field as u32 + !old as u32, new as u32)
-}
-
 #[cfg(test)]
 mod tests {
     extern crate std;
@@ -156,12 +146,6 @@ mod tests {
     fn the_example_of_rfc_1071() {
         let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
         assert_eq!(Sum::ZERO.bytes(&bytes).field().get(), !0xddf2);
-    }
-
-    #[test]
-    fn the_example_of_rfc_1624() {
-        // §4: HC = 0xdd2f, m = 0x5555, m' = 0x3285; equation 3 gives 0x0000.
-        assert_eq!(updated(0xdd2f, 0x5555, 0x3285), 0x0000);
     }
 
     #[test]
@@ -197,19 +181,6 @@ mod tests {
             let field = Sum::ZERO.bytes(&bytes).field();
             bytes[..2].copy_from_slice(&field.get().to_be_bytes());
             prop_assert!(Sum::ZERO.bytes(&bytes).is_correct());
-        }
-
-        #[test]
-        fn incremental_is_full(mut bytes in proptest::collection::vec(any::<u8>(), 4..64), at: usize, new: u16) {
-            bytes[..2].fill(0);
-            prop_assume!(bytes[2..].iter().any(|&byte| byte != 0));
-            let before = by_the_book(&bytes);
-            let at = 2 + at % (bytes.len() - 3);
-            let at = at & !1;
-            let old = u16::from_be_bytes([bytes[at], bytes[at + 1]]);
-            bytes[at..at + 2].copy_from_slice(&new.to_be_bytes());
-            prop_assume!(bytes.iter().any(|&byte| byte != 0));
-            prop_assert_eq!(updated(before, old, new), by_the_book(&bytes));
         }
     }
 }

@@ -62,7 +62,6 @@ pub fn pseudo_header(header: &ipv6::Header, len: u32) -> Sum {
 mod tests {
     extern crate std;
     use super::*;
-    use crate::checksum::updated;
     use proptest::prelude::*;
     use std::vec::Vec;
 
@@ -92,15 +91,6 @@ mod tests {
         #[test]
         fn noise_never_panics_and_short_buffers_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..16)) {
             prop_assert_eq!(parse(&bytes).is_ok(), bytes.len() >= HEADER_LEN);
-        }
-
-        #[test]
-        fn incremental_is_full(identifier: u16) {
-            let (header, payload) = ipv6::parse(&SOLICITATION).unwrap();
-            let mut message = *parse(payload).unwrap().0;
-            message.word = u32::from(identifier).into();
-            message.checksum = updated(message.checksum.get(), 0, identifier).into();
-            prop_assert!(pseudo_header(header, 8).bytes(message.as_bytes()).is_correct());
         }
     }
 }
