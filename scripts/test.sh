@@ -60,7 +60,7 @@ counted "tests" cargo test --workspace --no-fail-fast
 counted "models" loom
 judge_skips
 
-echo "requirements: $(grep -v '^#' docs/conformance/requirements.tsv | cut -f 4 | sort | uniq -c |
+echo "requirements: $(grep -v '^#' docs/conformance/requirements.tsv | cut -f 2 | sort | uniq -c |
     awk '{ count = $1; $1 = ""; printf "%s%d%s", (NR > 1 ? ", " : ""), count, $0 }')"
 skipped=$(sort -u "$skips" | wc -l)
 passed=$(awk '/^test result:/ { sum += $4 } END { print sum + 0 }' "$log")

@@ -46,7 +46,7 @@ fn rows() -> Vec<Row> {
     let text = std::fs::read_to_string(path).expect("the list of requirements");
     let rows = text.lines().filter(|line| !line.starts_with('#')).map(|line| {
         let fields: Vec<&str> = line.split('\t').collect();
-        let [id, _level, _source, state, evidence] = fields[..] else {
+        let [id, state, evidence, _level, _source] = fields[..] else {
             panic!("{line:?} has not five fields");
         };
         Row { id: id.to_owned(), state: state.to_owned(), evidence: evidence.to_owned() }
