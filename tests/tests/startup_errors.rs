@@ -58,6 +58,14 @@ const TABLE: &[Case] = &[
         ..case("a core that is not there", 1, &["4000", "auto"])
     },
     Case {
+        change: ("version = 1", "version = 1\n[dataplane]\nmode = \"zero-copy\""),
+        ..case("no zero-copy", 1, &["wan4", "no zero-copy", "\"copy\""])
+    },
+    Case {
+        change: ("9.254.253.252", "9.254.253.99"),
+        ..case("an address that is not here", 1, &["9.254.253.99", "ip address add"])
+    },
+    Case {
         before: "setpriv --reuid 65534 --regid 65534 --clear-groups",
         ..case("not root", 1, &["needs root", "65534", "sudo"])
     },

@@ -32,8 +32,16 @@ impl Failure {
         Self { code: 3, text }
     }
 
+    /// Exit code 1, and the sentence has been said elsewhere.
+    pub(crate) fn told() -> Self {
+        Self { code: 1, text: String::new() }
+    }
+
     /// Says it on stderr and gives the exit code.
     pub(crate) fn report(self) -> ExitCode {
+        if self.text.is_empty() {
+            return ExitCode::from(self.code);
+        }
         // Several lines are a report that brings its own headings.
         let prefix = if self.text.contains('\n') { "" } else { "sixlane: " };
         // Nobody is left to be told when stderr is closed.

@@ -66,6 +66,14 @@ impl Channel {
         Ok(Self { socket })
     }
 
+    /// A second hold of the same end.
+    ///
+    /// # Errors
+    /// Too many open files.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { socket: self.socket.try_clone()? })
+    }
+
     /// Sends one message with its descriptors, whole or not at all.
     ///
     /// # Errors

@@ -103,7 +103,7 @@ impl Held {
             run_on(self.cores[worker]);
             let (opened, because) = self.open_worker(worker, plan.frames, mode)?;
             if let Some(reason) = because {
-                tracing::info!("copy mode: {reason}");
+                tracing::info!("all ports run in copy mode: {reason}");
                 mode = socket::Mode::Copy;
             }
             self.workers.push(opened);

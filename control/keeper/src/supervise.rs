@@ -66,6 +66,9 @@ async fn serve(plan: &Plan, directory: &RuntimeDirectory) -> Result<(), KeeperEr
         Err(error) => Err(error),
     };
     supervisor.stop().await;
+    if outcome.is_ok() {
+        tracing::info!("stopped");
+    }
     outcome
 }
 
@@ -397,7 +400,6 @@ impl<'a> Supervisor<'a> {
         if !orderly && self.control_incarnation > 0 {
             fence::remove();
         }
-        tracing::info!("stopped");
     }
 }
 

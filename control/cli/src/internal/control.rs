@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use sixlane_control::{FromKeeper, KeeperLink, PlanFacts, PortFact, RunOptions, ToKeeper};
+use sixlane_control::{FromKeeper, KeeperLink, PlanFacts, PortFact, RunError, RunOptions, ToKeeper};
 use sixlane_keeper::protocol::{self, Message, Ready, Retire, Segment, Text};
 use sixlane_keeper::users::Identity;
 use sixlane_keeper::{Channel, confine};
@@ -29,7 +29,11 @@ pub(super) fn run(
     let link = Link { channel, config, facts: Facts::default(), held: Vec::new() };
     let options =
         RunOptions { runtime_dir: PathBuf::from("."), version: env!("CARGO_PKG_VERSION").to_owned() };
-    sixlane_control::run(Box::new(link), options).map_err(Failure::failed)
+    sixlane_control::run(Box::new(link), options).map_err(|error| match error {
+        // The keeper has been told, and says it.
+        RunError::Start(_) => Failure::told(),
+        other => Failure::failed(other),
+    })
 }
 
 /// Facts that arrive in several messages and are one to control.

@@ -21,8 +21,16 @@ pub(super) fn run(channel: Channel, identity: Identity) -> Result<(), Failure> {
         (Message::Plan(plan), _) => plan,
         _ => return Err(lost(io::ErrorKind::InvalidData.into())),
     };
+    let keeper = channel.try_clone().map_err(lost)?;
     let outcome = sixlane_dataplane::run(Box::new(Link { channel, held: Vec::new() }), &options(&plan));
-    outcome.map_err(Failure::failed)
+    outcome.map_err(|error| {
+        let text = Text::new(&format!("{error}: restart sixlane, and report it if that does not help"));
+        let failed = Message::Ready(Ready { text, ..Ready::new(Ready::FAILED) });
+        match keeper.send(&failed, &[]) {
+            Ok(()) => Failure::told(),
+            Err(_) => Failure::failed(error),
+        }
+    })
 }
 
 fn options(plan: &Plan) -> RunOptions {
