@@ -3,7 +3,7 @@
 use crate::tree::{Source, metadata, packages, root, sources};
 
 /// Longest source file, in lines; the aim is 500.
-const FILE_LINES_MAX: usize = 600;
+const FILE_LINES_MAX: usize = 650;
 /// ARCHITECTURE.md stays readable in one sitting.
 const ARCHITECTURE_LINES_MAX: usize = 300;
 
