@@ -153,15 +153,19 @@ pub(crate) enum Access {
 /// An arena is not reserved with less than this.
 const RESERVED_LEAST: usize = 1 << 30;
 
+/// Segments of [`Pages::Huge`] can be mapped at multiples of this only.
+const ALIGNMENT: usize = 2 << 20;
+
 /// A reservation of address space into which segments are mapped one behind the other. Offsets count
 /// bytes from its base, so growing never moves anything.
 ///
-/// Invariants: `[base, base + reserved)` is one mapping of this process, made by [`Region::reserve`]
-/// and given back only by `Drop`; its first `mapped` bytes are backed by sealed segments (or, while
+/// Invariants: `[base, base + reserved)` lies in the one mapping `[start, start + reserved + ALIGNMENT)` of
+/// this process, made by [`Region::reserve`] and given back only by `Drop`; its first `mapped` bytes are backed by sealed segments (or, while
 /// their writer prepares them, unsealed ones that only it holds), readable, and writable if `access`
 /// says so; `mapped` only grows.
 #[derive(Debug)]
 pub(crate) struct Region {
+    start: NonNull<u8>,
     base: NonNull<u8>,
     reserved: usize,
     mapped: AtomicUsize,
@@ -187,19 +191,23 @@ impl Region {
     pub(crate) fn reserve(bytes: usize, access: Access) -> Result<Self, SegmentError> {
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
         let mut bytes = bytes;
-        let base = loop {
+        let start = loop {
+            let whole = bytes.checked_add(ALIGNMENT).ok_or(SegmentError::NoRoom)?;
             // SAFETY: a new anonymous mapping at an address of the kernel's choice; it touches nothing that exists.
-            let base = unsafe {
-                rustix::mm::mmap_anonymous(core::ptr::null_mut(), bytes, ProtFlags::empty(), flags)
+            let start = unsafe {
+                rustix::mm::mmap_anonymous(core::ptr::null_mut(), whole, ProtFlags::empty(), flags)
             };
-            if base.is_ok() || bytes <= RESERVED_LEAST {
-                break base;
+            if start.is_ok() || bytes <= RESERVED_LEAST {
+                break start;
             }
             bytes /= 2;
         };
-        let base = base.map_err(SegmentError::system("mmap"))?;
-        let base = NonNull::new(base.cast::<u8>()).ok_or(SegmentError::NoRoom)?;
-        Ok(Self { base, reserved: bytes, mapped: AtomicUsize::new(0), access })
+        let start = start.map_err(SegmentError::system("mmap"))?;
+        let start = NonNull::new(start.cast::<u8>()).ok_or(SegmentError::NoRoom)?;
+        let gap = start.addr().get().wrapping_neg() % ALIGNMENT;
+        // SAFETY: gap < ALIGNMENT, by which the mapping at `start` is longer than `bytes`.
+        let base = unsafe { start.add(gap) };
+        Ok(Self { start, base, reserved: bytes, mapped: AtomicUsize::new(0), access })
     }
 
     /// Maps `segment` behind what is mapped already. Callers serialise themselves.
@@ -377,7 +385,7 @@ impl<T: Atomics> core::ops::Deref for One<T> {
 impl Drop for Region {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours alone and every reference into it borrowed `self`, so none is left.
-        let _ = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.reserved) };
+        let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.reserved + ALIGNMENT) };
     }
 }
 
@@ -465,6 +473,13 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         assert!(matches!(Segment::accept(file.into()), Err(SegmentError::Unsealed)));
         assert_eq!(Segment::accept(sealed().1.share().unwrap()).unwrap().bytes(), BYTES);
+    }
+
+    #[test]
+    fn huge_pages_find_their_alignment() {
+        let regions: Vec<_> =
+            (1..9).map(|pages| Region::reserve(pages * 4096, Access::ReadOnly).unwrap()).collect();
+        assert!(regions.iter().all(|region| region.base.addr().get().is_multiple_of(ALIGNMENT)));
     }
 
     #[test]

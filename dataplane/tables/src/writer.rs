@@ -101,7 +101,9 @@ pub struct Memory {
 #[derive(Clone, Copy, Debug)]
 enum Retired {
     Block(Block),
-    Id(NextHopId),
+    /// An adjacency with its record. Its word in the index stays until then, because a reader may have
+    /// looked up a route and not its adjacency yet.
+    Adjacency(NextHopId, Block),
 }
 
 /// An adjacency in force.
@@ -378,13 +380,10 @@ impl TableWriter {
         if let Some(Entry { routes: routes @ 1.., .. }) = *slot {
             return Err(TableError::InUse { id, routes });
         }
-        let gone = slot.take();
-        self.point(id, Offset::NONE);
-        if let Some(entry) = gone {
-            self.limbo.retire(Retired::Block(entry.record));
+        if let Some(entry) = slot.take() {
+            self.limbo.retire(Retired::Adjacency(id, entry.record));
+            self.limbo.publish(&self.control.token);
         }
-        self.limbo.retire(Retired::Id(id));
-        self.limbo.publish(&self.control.token);
         Ok(())
     }
 
@@ -402,9 +401,14 @@ impl TableWriter {
     }
 
     fn point(&self, id: NextHopId, offset: Offset) {
-        if let Some(word) = self.index.all().get(id.0 as usize) {
-            word.store(offset.granules(), Ordering::Release);
-        }
+        point(&self.index, id, offset);
+    }
+}
+
+/// Makes the index name the record of an id.
+fn point(index: &Fixed<AtomicU32>, id: NextHopId, offset: Offset) {
+    if let Some(word) = index.all().get(id.0 as usize) {
+        word.store(offset.granules(), Ordering::Release);
     }
 }
 
@@ -508,14 +512,19 @@ impl TableWriter {
         if self.limbo.is_empty() {
             return;
         }
-        // Readers outside quiescence must see the count move before the memory changes.
+        // Readers outside quiescence must see the count move before the memory changes; and who sees the
+        // new count sees what was unlinked before.
         let reclaims = &self.control.reclaims;
-        reclaims.store(reclaims.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        reclaims.store(reclaims.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
         fence(Ordering::Release);
-        let (arena, free_ids) = (&mut self.arena, &mut self.free_ids);
+        let Self { arena, free_ids, index, .. } = self;
         self.limbo.collect(epochs, |retired| match retired {
             Retired::Block(block) => arena.free(block),
-            Retired::Id(id) => free_ids.push(id),
+            Retired::Adjacency(id, record) => {
+                point(index, id, Offset::NONE);
+                arena.free(record);
+                free_ids.push(id);
+            }
         });
     }
 

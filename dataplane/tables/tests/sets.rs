@@ -8,8 +8,8 @@ use sixlane_tables::adjacency::kind;
 use sixlane_tables::layout::{LAYOUT_HASH, MAGIC, SEGMENT_BYTES};
 use sixlane_tables::spsc::{Consumer, Full};
 use sixlane_tables::{
-    Adjacency, ClassRange, Limits, NextHopId, SegmentError, Settings, TableError, TableWriter, Tables,
-    WorkerLayout, WorkerSegment, WorkerView,
+    Adjacency, ClassRange, EpochLine, Limits, NextHopId, SegmentError, Settings, TableError, TableWriter,
+    Tables, WorkerLayout, WorkerSegment, WorkerView,
 };
 use sixlane_tunnel::{Class4, Classes};
 
@@ -112,8 +112,12 @@ fn adjacencies_change_under_their_routes() {
     assert_eq!(writer.adjacency(id), Some(resolved));
     writer.remove_route4("10.0.0.0/8".parse().unwrap()).unwrap();
     writer.remove_route4("10.1.0.0/16".parse().unwrap()).unwrap();
+    // A worker in the middle of its batch has found the route and asks for the adjacency now.
+    let worker = EpochLine::default();
+    worker.go_online(tables.token());
     writer.remove_adjacency(id).unwrap();
-    assert_eq!(tables.enter().unwrap().adjacency(id), None);
+    writer.collect(&[worker.reader()]);
+    assert_eq!(tables.enter().unwrap().adjacency(id).copied(), Some(resolved));
     assert!(matches!(
         writer.set_route4("10.0.0.0/8".parse().unwrap(), id),
         Err(TableError::UnknownNextHop(_))
@@ -121,6 +125,10 @@ fn adjacencies_change_under_their_routes() {
     assert!(matches!(writer.remove_adjacency(NextHopId::NONE), Err(TableError::UnknownNextHop(_))));
     let next = writer.add_adjacency(&gateway).unwrap();
     assert_ne!(next, id, "an id waits for the readers like memory");
+    worker.quiesce(tables.token());
+    writer.collect(&[worker.reader()]);
+    assert_eq!(tables.enter().unwrap().adjacency(id), None);
+    assert_eq!(writer.add_adjacency(&gateway).unwrap(), id);
     assert_eq!(tables.enter().unwrap().adjacency(NextHopId::CORRUPT), None);
 }
 
