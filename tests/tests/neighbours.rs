@@ -4,7 +4,7 @@
 
 use sixlane_lab::socket::{Port, address};
 use sixlane_lab::stream::{Pace, Stream, Way};
-use sixlane_lab::{Deadline, FarEnd, packet};
+use sixlane_lab::{Deadline, FarEnd, eventually, packet};
 use sixlane_tests::Running;
 use std::time::Duration;
 
@@ -47,4 +47,29 @@ fn a_host_on_the_link_is_resolved_when_a_packet_needs_it() {
         }
         assert!(!deadline.passed(), "never resolved; {}", lab.relay.log());
     }
+}
+
+/// The wire to the gateway is unplugged, which costs the kernel its neighbours, and plugged in again.
+#[test]
+fn a_wire_that_was_unplugged_works_again() {
+    let lab = Running::first_light(FarEnd::RawSocket).expect("a running relay");
+    let wire = lab.world.wire("relay", "wan4").expect("a wire");
+    let stream = Stream::start(&lab.world, Way::Encap, Pace::default()).expect("sockets");
+    stream.progress(500, Deadline::seconds(10)).expect("flows");
+    wire.unplug("isp").expect("unplugged");
+    let gone = || {
+        let shown = lab.relay.show_json(&["show", "neighbours"]).ok()?;
+        let all = shown["neighbours"].as_array()?;
+        let usable = |row: &&serde_json::Value| row["address"] == "9.254.253.1" && row["mac"].is_string();
+        all.iter().find(usable).is_none().then_some(())
+    };
+    eventually("the gateway's loss", Deadline::seconds(10), gone).expect("noticed");
+    wire.plug("isp").expect("plugged in");
+    let resumed = stream.progress(500, Deadline::seconds(15));
+    resumed.unwrap_or_else(|error| panic!("{error}; {}", lab.relay.log()));
+    drop(stream);
+    let status = lab.relay.show_json(&["show", "status"]).expect("status");
+    assert_eq!(status["dataplane_deaths"], 0, "{status:#}");
+    lab.assert_identity();
+    lab.assert_census(None);
 }

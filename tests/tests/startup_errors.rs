@@ -5,8 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sixlane_lab::wire::End;
-use sixlane_lab::{Deadline, Host, Lab, Output, Relay, output, program};
+use sixlane_lab::{Deadline, End, Host, Lab, Output, Relay, Wire, output, program};
 
 /// A configuration that is right for the machine of these tests.
 const GOOD: &str = r#"
@@ -91,8 +90,9 @@ impl Machine {
         let lab = Lab::new().expect("a laboratory");
         let (host, far) = (lab.host("relay").expect("a host"), lab.host("far").expect("a host"));
         for (near, other) in [("wan4", "far4"), ("wan6", "far6")] {
-            let ends = (End { host: &host, interface: near }, End { host: &far, interface: other });
-            lab.wire(ends.0, ends.1, 1).expect("a wire");
+            let end =
+                |host: &Host, interface: &str| End { host: host.clone(), interface: interface.to_owned() };
+            Wire::lay(end(&host, near), end(&far, other), 1).expect("a wire");
         }
         host.ip("addr add 9.254.253.252/24 dev wan4").expect("an address");
         host.ip("-6 addr add 2001:600::fe/64 dev wan6 nodad").expect("an address");

@@ -1,6 +1,6 @@
 //! A laboratory: hosts under one random prefix, released together.
 
-use crate::{Host, LabError, registry, wire};
+use crate::{Host, LabError, registry};
 use std::path::{Path, PathBuf};
 
 /// A laboratory. Dropping it ends every process inside and removes namespaces and files.
@@ -51,14 +51,6 @@ impl Lab {
     /// The namespace cannot be made.
     pub fn host(&self, name: &str) -> Result<Host, LabError> {
         Host::create(&self.prefix, name)
-    }
-
-    /// Lays a wire between two hosts; see [`wire::lay`].
-    ///
-    /// # Errors
-    /// A name is taken.
-    pub fn wire(&self, a: wire::End<'_>, b: wire::End<'_>, queues: u16) -> Result<(), LabError> {
-        wire::lay(a, b, queues)
     }
 }
 

@@ -19,7 +19,7 @@ pub mod socket;
 pub mod stream;
 mod topology;
 pub mod transfer;
-pub mod wire;
+mod wire;
 
 pub use command::{DemoOptions, UpOptions, demo, down, up};
 pub use deadline::{Deadline, eventually, readable};
@@ -31,3 +31,4 @@ pub use registry::{kept, reap};
 pub use relay::{Part, Relay, program};
 pub use run::{Output, Process, output, run, wait};
 pub use topology::{FarEnd, HostSettings, RelaySettings, Topology, WireSettings, World};
+pub use wire::{End, Wire};

@@ -1,6 +1,6 @@
 //! A laboratory as data: the files of `deploy/lab`.
 
-use crate::{Guest, Host, Lab, LabError, Relay, guest, wire};
+use crate::{Guest, Host, Lab, LabError, Relay, Wire, guest, wire::End};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -106,6 +106,7 @@ pub struct World {
     pub guest: Option<Guest>,
     /// The hosts by name.
     hosts: BTreeMap<String, Host>,
+    wires: Vec<Wire>,
     /// What it was built from.
     pub topology: Topology,
     /// Owner of it all.
@@ -127,7 +128,7 @@ impl World {
     /// What could not be built; nothing is left behind then.
     pub fn build(topology: Topology, far_end: FarEnd) -> Result<Self, LabError> {
         let lab = Lab::new()?;
-        let mut world = Self { guest: None, hosts: BTreeMap::new(), topology, lab };
+        let mut world = Self { guest: None, hosts: BTreeMap::new(), wires: Vec::new(), topology, lab };
         for settings in &world.topology.hosts {
             world.hosts.insert(settings.name.clone(), world.lab.host(&settings.name)?);
         }
@@ -155,6 +156,15 @@ impl World {
         self.hosts.get(name).ok_or_else(|| LabError::Topology(format!("there is no host `{name}`")))
     }
 
+    /// The wire of an interface.
+    ///
+    /// # Errors
+    /// The topology has none there.
+    pub fn wire(&self, host: &str, interface: &str) -> Result<&Wire, LabError> {
+        let found = self.wires.iter().find(|wire| wire.touches(host, interface));
+        found.ok_or_else(|| LabError::Topology(format!("no wire at {interface} of {host}")))
+    }
+
     /// The far end's Linux.
     ///
     /// # Errors
@@ -180,18 +190,17 @@ impl World {
         self.lab.keep()
     }
 
-    fn lay_wires(&self) -> Result<(), LabError> {
+    fn lay_wires(&mut self) -> Result<(), LabError> {
         for settings in &self.topology.wires {
             let [a, b] = &settings.ends;
-            self.lab.wire(self.end(a)?, self.end(b)?, settings.queues)?;
+            self.wires.push(Wire::lay(self.end(a)?, self.end(b)?, settings.queues)?);
         }
         Ok(())
     }
 
-    fn end<'a>(&'a self, text: &'a str) -> Result<wire::End<'a>, LabError> {
+    fn end(&self, text: &str) -> Result<End, LabError> {
         let (host, interface) = pair(text)?;
-        let host = self.host(host)?;
-        Ok(wire::End { host, interface })
+        Ok(End { host: self.host(host)?.clone(), interface: interface.to_owned() })
     }
 
     fn address(&self, settings: &HostSettings) -> Result<(), LabError> {
