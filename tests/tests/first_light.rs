@@ -120,3 +120,29 @@ fn every_show_speaks_text_and_json() {
     let neighbours = lab.relay.show(&["show", "neighbours"]).expect("neighbours");
     assert!(neighbours.contains("9.254.253.1"), "the gateway is not kept resolved: {neighbours}");
 }
+
+/// `explain` runs the worker's own functions: the frame that it foretells is the frame that leaves, but
+/// for the IPv4 identification (and the header checksum over it). And it moves no counter.
+#[test]
+fn explain_foretells_the_frame_that_leaves() {
+    let lab = Running::first_light(FarEnd::RawSocket).expect("a running relay");
+    let (native, isp) = (lab.world.host("host6").expect("host6"), lab.world.host("isp").expect("isp"));
+    let echo = packet::echo_request(address::HOST6, address::SITE6, 64);
+    let explained = lab.relay.show_json(&["explain", &packet::hex(&echo)]).expect("explain");
+    assert_eq!(explained["verdict"], "forwarded", "{explained:#}");
+    let departure = &explained["departures"][0];
+    assert_eq!(departure["port"], "wan4", "{explained:#}");
+    assert_eq!(lab.counters()["total"]["received"], 0, "explaining is counted");
+
+    let frames = Port::frames(isp).expect("packet socket");
+    Port::forger6(native).expect("raw socket").send6(&echo, address::SITE6, 0).expect("sent");
+    let left = frames
+        .wait_for("the packet in the tunnel", Deadline::seconds(5), |frame| {
+            (frame.get(23) == Some(&41)).then(|| frame.to_vec())
+        })
+        .expect("forwarded");
+    let foretold = departure["frame"].as_str().expect("a frame").to_owned();
+    // In hexadecimal digits: the identification is bytes 18 and 19 of the frame, the checksum 24 and 25.
+    let masked = |hex: &str| format!("{}{}{}", &hex[..36], &hex[40..48], &hex[52..]);
+    assert_eq!(masked(&packet::hex(&left)), masked(&foretold));
+}

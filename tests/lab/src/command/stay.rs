@@ -1,7 +1,7 @@
 //! `sixlane lab up` and `sixlane lab down`: a laboratory that stays.
 
 use crate::relay::{Relay, program};
-use crate::{FarEnd, LabError, Topology, World, registry};
+use crate::{FarEnd, LabError, Topology, World, interrupt, registry};
 use std::path::PathBuf;
 
 /// What `sixlane lab up` is told.
@@ -16,6 +16,7 @@ pub struct UpOptions {
 /// # Errors
 /// What could not be built; nothing is left behind then.
 pub fn up(options: &UpOptions) -> Result<(), LabError> {
+    interrupt::watch()?;
     let topology = match &options.topology {
         None => Topology::first_light()?,
         Some(path) => {
