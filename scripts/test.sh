@@ -8,6 +8,8 @@ log=$(mktemp)
 skips=$(mktemp)
 trap 'rm -f "$log" "$skips"' EXIT
 export SIXLANE_SKIPS=$skips
+# Generated packets through the worker (TGT-05).
+export SIXLANE_PACKETS=${SIXLANE_PACKETS:-100000000}
 failed=0
 
 # Runs a step that has no test count of its own; its failure is one.
