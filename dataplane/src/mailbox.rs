@@ -50,7 +50,8 @@ impl Mailbox {
         if !self.fresh.load(Ordering::Acquire) {
             return None;
         }
-        self.fresh.store(false, Ordering::Relaxed);
+        // An exchange, so that a set offered at the same moment is seen with its flag.
+        self.fresh.swap(false, Ordering::Acquire);
         self.tables.take()
     }
 

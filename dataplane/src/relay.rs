@@ -77,7 +77,7 @@ impl Entering {
                     *self.far_ends.at_mut(self.passed.len() as u8) = address;
                     self.passed.push(at);
                 }
-                Err(reason) => refused.push(at, Verdict::Drop(reason)),
+                Err(reason) => refused.push(at, Verdict::from(reason)),
             }
         }
         let count = self.passed.len();
@@ -96,8 +96,8 @@ impl Entering {
 #[inline]
 fn far_end(packet: &Packet, slot: &Slot, scene: &Scene<'_>) -> Result<u32, Reason> {
     if packet.flow != Flow::Native {
-        // A route for native addresses that leads into the tunnel the packet came from.
-        return Err(Reason::Sixto4To6to4ViaRelay);
+        // Its destination is native, and the route of that leads into the tunnel all the same (FWD-19).
+        return Err(Reason::TunnelLoop);
     }
     let header = packet.header(slot, scene.umem).ok_or(Reason::V6Length)?;
     entry(packet, header, scene)

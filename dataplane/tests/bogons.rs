@@ -194,6 +194,8 @@ fn ipv6_sources_and_destinations_in_both_directions() {
             let address = bits.to_be_bytes();
             let text = Ipv6Addr::from_bits(bits);
             let link_local = bits >> 118 == 0xfe80 >> 6;
+            // Refused on 6to4, global unicast elsewhere (C7).
+            let site_local = bits >> 118 == 0xfec0 >> 6;
             let sixtofour_host = v6("2002:c001:203:1::a");
             // As native source, toward the site.
             let outcome = rig.one(WAN6, &V6::between(address, sixtofour_host).bytes());
@@ -204,6 +206,10 @@ fn ipv6_sources_and_destinations_in_both_directions() {
             } else {
                 assert_eq!(outcome.counters.transmitted, 1, "from {text} lab={lab}");
             }
+            if site_local {
+                let outcome = rig.one(WAN6, &V6::between(address, v6(NATIVE_HOST)).bytes());
+                assert_eq!(outcome.counters.transmitted, 1, "from {text} to a native host");
+            }
             // As native destination, and as destination of the site.
             for (port, packet) in [
                 (WAN6, V6::between(v6("2001:600::5"), address).bytes()),
@@ -212,7 +218,7 @@ fn ipv6_sources_and_destinations_in_both_directions() {
                 let outcome = rig.one(port, &packet);
                 if link_local && port == WAN4 {
                     outcome.silent(Reason::V6LinklocalOn6to4);
-                } else if refused6(bits, lab) {
+                } else if refused6(bits, lab) && (port == WAN4 || !site_local) {
                     outcome.silent(Reason::V6DstBogon);
                 } else {
                     assert_eq!(outcome.counters.transmitted, 1, "to {text} by {port} lab={lab}");

@@ -100,7 +100,7 @@ fn inner_headers() -> Vec<Case> {
         tunnel(Reason::Sixto4RelayNativeSrc, &inner("2001:600::77", SITE_HOST)),
         tunnel(Reason::Sixto4SrcMismatch, &inner("2002:c001:204::1", NATIVE_HOST)),
         tunnel(Reason::Sixto4To6to4ViaRelay, &inner(SITE_HOST, "2002:801:1::1")),
-        tunnel(Reason::Sixto4To6to4ViaRelay, &inner(SITE_HOST, "2001:600:b5::1")),
+        tunnel(Reason::V4LocalAddress, &inner(SITE_HOST, "2002:9fe:fdfc::1")),
         tunnel(Reason::LoopLocalV4InDst, &inner(SITE_HOST, "2001:700::5efe:9fe:fdfc")),
         tunnel(Reason::LoopLocalV4InDst, &inner(SITE_HOST, "2001:0:9fe:fdfc::1")),
         tunnel(Reason::EcnNotEctCe, &V4 { tos: 3, ..V6::inbound().in_tunnel() }),
@@ -186,6 +186,7 @@ fn answered() -> Vec<Case> {
         native(Reason::TooBig, &V6::outbound().len(1281)),
         native(Reason::OuterNoRoute, &V6::between(v6(NATIVE_HOST), nowhere)),
         native(Reason::BeyondScope, &V6::new("fe80::1", SITE_HOST)),
+        tunnel(Reason::TunnelLoop, &inner(SITE_HOST, "2001:600:b5::1")),
     ]
 }
 

@@ -47,6 +47,10 @@ fn icmp_07_each_refusal_has_its_error() {
     let outcome = rig.one(WAN6, &V6::between(v6(NATIVE_HOST), nowhere).bytes());
     outcome.dropped(Reason::OuterNoRoute);
     assert_eq!(error(&outcome), (1, 3, 0));
+    // A native destination whose route leads back into the tunnel: the same, and not sent back (FWD-19).
+    let outcome = rig.one(WAN4, &V6::new(SITE_HOST, "2001:600:b5::1").in_tunnel().bytes());
+    outcome.dropped(Reason::TunnelLoop);
+    assert_eq!(error(&outcome), (1, 3, 0));
     // The same when the route to the far end prohibits.
     let prohibited = sixtofour(Ipv4Addr::new(8, 5, 0, 1), 1);
     assert_eq!(error(&rig.one(WAN6, &V6::between(v6(NATIVE_HOST), prohibited).bytes())), (1, 3, 0));

@@ -104,7 +104,7 @@ counters! {
     punted: "Given to control by the punt ring, frame and all.",
     consumed: "Answered or merged and gone.",
     held: "Kept at the moment: queues, reassembly.",
-    icmp_suppressed: "ICMPv6 errors not sent because the packet was not trusted (outside the identity).",
+    icmp_suppressed: "ICMPv6 errors not sent because the packet was not trusted, or must not be answered (outside the identity).",
     icmp_rate_limited: "ICMPv6 errors not sent because the budget was spent (outside the identity).",
     neighbour_requests: "Requests for a neighbour sent to control (outside the identity).",
     punt_limit: "Messages to control not sent: ring full or budget spent (outside the identity).",

@@ -65,7 +65,8 @@ fn outer_source_list(class: Class4, protocol: u8) -> Reason {
 ///
 /// # Errors
 /// `v6_linklocal_on_6to4`, `v6_src_bogon`, `v6_dst_bogon`, `v4_embedded_bogon`, `v6_native_native`,
-/// `sixto4_relay_native_src`, `sixto4_src_mismatch`, `sixto4_to_6to4_via_relay`, `loop_local_v4_in_dst`.
+/// `sixto4_relay_native_src`, `sixto4_src_mismatch`, `v4_local_address`, `sixto4_to_6to4_via_relay`,
+/// `loop_local_v4_in_dst`.
 #[inline]
 pub fn leaving<C: Classes>(
     inner: &ipv6::Header,
@@ -90,7 +91,7 @@ fn leaving_list<C: Classes>(inner: &ipv6::Header, outer: &ipv4::Header, classes:
     if source.is_link_local() || destination.is_link_local() {
         return Err(Reason::V6LinklocalOn6to4);
     }
-    sane(source, destination, classes.lab())?;
+    sane(source, destination, |address| refused6(address, classes.lab()))?;
     let from = sixtofour_v4(source);
     let to = sixtofour_v4(destination);
     // The anycast address is no bogon when it is the relay itself that speaks (RFC 7526 §6, SEC-12).
@@ -103,6 +104,7 @@ fn leaving_list<C: Classes>(inner: &ipv6::Header, outer: &ipv4::Header, classes:
         (None, None) => Err(Reason::V6NativeNative),
         (None, Some(_)) => Err(Reason::Sixto4RelayNativeSrc),
         (Some(v4), _) if v4 != outer => Err(Reason::Sixto4SrcMismatch),
+        (Some(_), Some(v4)) if classes.class4(v4).contains(Class4::OWN) => Err(Reason::V4LocalAddress),
         (Some(_), Some(_)) => Err(Reason::Sixto4To6to4ViaRelay),
         (Some(_), None) if embeds_own(destination, classes) => Err(Reason::LoopLocalV4InDst),
         (Some(_), None) => Ok(()),
@@ -137,7 +139,9 @@ fn native_list<C: Classes>(header: &ipv6::Header, embedded: Class4, classes: &C)
     let beyond = source.is_link_local();
     // A link-local source is judged last: it alone is answered.
     let judged = if beyond { Address { hi: 0x2000 << 48, lo: 0 } } else { source };
-    sane(judged, destination, classes.lab())?;
+    // The old site-local prefix is refused on 6to4, in `entering`, and global unicast elsewhere (RFC 4291
+    // §2.5.7).
+    sane(judged, destination, |address| refused6(address, classes.lab()) && !address.is_site_local())?;
     let from = sixtofour_v4(source).map_or(Class4::NONE, |v4| classes.class4(v4));
     if from.union(embedded).intersects(EMBEDDED_INSANE) {
         return Err(Reason::V4EmbeddedBogon);
@@ -151,12 +155,12 @@ fn native_list<C: Classes>(header: &ipv6::Header, embedded: Class4, classes: &C)
     Ok(embedded)
 }
 
-/// A packet that is about to enter the 6to4 tunnel of a relay, after [`native`] (SEC-05 to SEC-07,
+/// A packet that is about to enter the 6to4 tunnel of a relay, after [`native`] (SEC-03, SEC-05 to SEC-07,
 /// LOOP-01). `embedded` is what [`native`] said about the destination.
 ///
 /// # Errors
-/// `sixto4_native_src_6to4`, `v6_native_native`, `v4_local_address`, `known_relay`, `not_allowed`,
-/// `loop_local_v4_in_src`.
+/// `v6_src_bogon`, `v6_dst_bogon`, `sixto4_native_src_6to4`, `v6_native_native`, `v4_local_address`,
+/// `known_relay`, `not_allowed`, `loop_local_v4_in_src`.
 #[inline]
 pub fn entering<C: Classes>(
     source: Address,
@@ -178,6 +182,7 @@ fn entering_list<C: Classes>(
     embedded: Class4,
     classes: &C,
 ) -> Result<(), Reason> {
+    sane(source, destination, Address::is_site_local)?;
     if is_sixtofour(source) {
         Err(Reason::Sixto4NativeSrc6to4)
     } else if !is_sixtofour(destination) {
@@ -218,11 +223,11 @@ const fn is_plain(address: Address) -> bool {
 }
 
 /// Sanity of both addresses but for the IPv4 addresses in them (SEC-02).
-fn sane(source: Address, destination: Address, lab: bool) -> Result<(), Reason> {
-    if refused6(source, lab) {
+fn sane(source: Address, destination: Address, refused: impl Fn(Address) -> bool) -> Result<(), Reason> {
+    if refused(source) {
         return Err(Reason::V6SrcBogon);
     }
-    if refused6(destination, lab) {
+    if refused(destination) {
         return Err(Reason::V6DstBogon);
     }
     Ok(())

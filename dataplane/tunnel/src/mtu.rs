@@ -1,17 +1,10 @@
-//! Does it fit, and which error says so (RFC 4213 §3.2, RFC 4443 §3.2).
+//! What protocol 41 adds, and the error about what does not fit (RFC 4213 §3.2, RFC 4443 §3.2).
 
 use crate::{Reason, Verdict, verdict::IcmpError};
 use sixlane_wire::ipv6::MTU_MIN;
 
 /// Bytes that protocol 41 adds in front of a packet.
 pub const SIXINFOUR_OVERHEAD: u32 = 20;
-
-/// Whether an IPv6 packet of `len` bytes fits a link or tunnel of `mtu` bytes.
-#[inline]
-#[must_use]
-pub const fn fits(len: u32, mtu: u32) -> bool {
-    len <= mtu
-}
 
 /// The verdict for a packet that does not fit: the error names the MTU, never less than 1280 (ICMP-08).
 #[cold]
@@ -23,11 +16,6 @@ pub const fn too_big(mtu: u32) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_boundary() {
-        assert!(fits(1280, 1280) && !fits(1281, 1280));
-    }
 
     #[test]
     fn an_mtu_below_the_minimum_is_never_told() {

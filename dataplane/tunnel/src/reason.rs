@@ -85,9 +85,9 @@ reasons! {
     IcmpQuoteUntrusted, "icmp_quote_untrusted", "RFC 4213 §3.4", none,
         "An ICMPv4 error about a tunnel packet; its quote proves nothing and is not acted upon.";
     KnownRelay, "known_relay", "RFC 6324 §3.2.3", none,
-        "The outer source is in the list of other tunnel routers.";
+        "The address outside the tunnel is in the list of other tunnel routers.";
     NotAllowed, "not_allowed", "RFC 3056 §5.2", none,
-        "The source is outside the access list of this tunnel.";
+        "The address outside the tunnel is not in the access list of this tunnel.";
 
     // The inner header.
     InnerVersion, "inner_version", "RFC 4213 §3.6", none,
@@ -154,6 +154,8 @@ reasons! {
         "A 6to4 source arrived from the native side for a 6to4 destination: the packet is spoofed.";
     V4LocalAddress, "v4_local_address", "RFC 3964 §5.1", none,
         "The 6to4 destination embeds an IPv4 address of this box: it would be tunnelled to itself.";
+    TunnelLoop, "tunnel_loop", "RFC 4443 §3.1", AddressUnreachable,
+        "The route to the destination leads back into the tunnel that the packet came out of.";
     LoopLocalV4InSrc, "loop_local_v4_in_src", "RFC 6324 §3.3", none,
         "The source of a packet entering a tunnel embeds an IPv4 address of this box: a routing loop.";
     OuterNoRoute, "outer_no_route", "RFC 4443 §3.1", AddressUnreachable,
@@ -246,6 +248,7 @@ mod tests {
                 "prohibited",
                 "reject_route",
                 "too_big",
+                "tunnel_loop",
                 "outer_no_route"
             ]
         );

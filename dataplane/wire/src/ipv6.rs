@@ -61,6 +61,13 @@ impl Address {
         self.hi >> 54 == 0xfe80 >> 6
     }
 
+    /// Whether the address is of the old site-local prefix (fec0::/10, RFC 3879).
+    #[inline]
+    #[must_use]
+    pub const fn is_site_local(self) -> bool {
+        self.hi >> 54 == 0xfec0 >> 6
+    }
+
     /// Whether the address is `::` (RFC 4291 §2.5.2).
     #[inline]
     #[must_use]
@@ -197,6 +204,8 @@ mod tests {
         assert!(address("ff02::1").is_multicast() && !address("feff::1").is_multicast());
         assert!(address("fe80::1").is_link_local() && address("febf::1").is_link_local());
         assert!(!address("fec0::1").is_link_local() && !address("fe7f::1").is_link_local());
+        assert!(address("fec0::1").is_site_local() && address("feff::1").is_site_local());
+        assert!(!address("febf::1").is_site_local() && !address("ff00::1").is_site_local());
     }
 
     proptest! {

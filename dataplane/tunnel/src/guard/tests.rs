@@ -99,7 +99,7 @@ fn leaving_the_tunnel() {
         ("2002:c001:204::1", "2001:600::1", Err(Reason::Sixto4SrcMismatch)),
         ("2002:c001:204::1", "2002:800:1::1", Err(Reason::Sixto4SrcMismatch)),
         (site, "2002:800:1::1", Err(Reason::Sixto4To6to4ViaRelay)),
-        (site, "2002:9fe:fdfc::1", Err(Reason::Sixto4To6to4ViaRelay)),
+        (site, "2002:9fe:fdfc::1", Err(Reason::V4LocalAddress)),
         // LOOP-03: both ISATAP forms, Teredo client and server.
         (site, "2001:600:9:9:200:5efe:9.254.253.252", Err(Reason::LoopLocalV4InDst)),
         (site, "2001:600:9:9:0:5efe:9.254.253.252", Err(Reason::LoopLocalV4InDst)),
@@ -162,6 +162,8 @@ fn from_a_port_into_the_tunnel() {
         ("::", site, Err(Reason::V6SrcBogon)),
         ("ff02::1", site, Err(Reason::V6SrcBogon)),
         ("fd00::1", site, Err(Reason::V6SrcBogon)),
+        ("fec0::1", site, Err(Reason::V6SrcBogon)),
+        ("2001:600::1", "fec0::1", Err(Reason::V6DstBogon)),
         ("2001:600::1", "ff0e::1", Err(Reason::V6DstBogon)),
         ("2001:600::1", "fe80::1", Err(Reason::V6DstBogon)),
         ("fe80::1", "fe80::2", Err(Reason::V6DstBogon)),
@@ -187,6 +189,17 @@ fn from_a_port_into_the_tunnel() {
     ] {
         assert_eq!(enter(v6(source), v6(destination), &classes), expected, "{source} to {destination}");
     }
+}
+
+/// RFC 3964 §5.3.2 refuses fec0::/10 on 6to4; elsewhere it is global unicast (RFC 4291 §2.5.7).
+#[test]
+fn site_local_addresses_are_refused_on_6to4_only() {
+    let classes = TestClasses::relay();
+    let site_local = v6("fec0::1");
+    assert_eq!(native(&inner(site_local, NATIVE), &classes), Ok(Class4::NONE));
+    assert_eq!(native(&inner(NATIVE, site_local), &classes), Ok(Class4::NONE));
+    assert_eq!(enter(site_local, v6("2002:c001:203::1"), &classes), Err(Reason::V6SrcBogon));
+    assert_eq!(leave("2002:c001:203::1", "fec0::1"), Err(Reason::V6DstBogon));
 }
 
 #[test]
@@ -253,7 +266,8 @@ fn every_ipv6_edge_in_both_directions() {
                     (false, false) => Ok(()),
                 };
                 assert_eq!(enter(edge, site, &classes), expected, "source {context}");
-                let expected = if refused { Err(Reason::V6DstBogon) } else { Ok(Class4::NONE) };
+                let bogon = refused && !edge.is_site_local();
+                let expected = if bogon { Err(Reason::V6DstBogon) } else { Ok(Class4::NONE) };
                 assert_eq!(native(&inner(NATIVE, edge), &classes), expected, "destination {context}");
 
                 let expected = match (local, refused) {
