@@ -1,7 +1,7 @@
 //! Rig M: the real worker over frames in memory, beside the null forwarder over the same port.
 //!
 //! The port restores the first cache line of each packet on arrival and takes back what is sent, so the
-//! same packets go round for ever. The tables hold 1,024 routes of each family to four gateways and the
+//! same packets go round for ever. The tables hold 1,024 routes of each family by one gateway, and the
 //! whole bogon table.
 
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use sixlane_dataplane::null::NullForwarder;
 use sixlane_dataplane::port::MemoryPort;
 use sixlane_tables::adjacency::kind;
 use sixlane_tables::{
-    Adjacency, ClassRange, CounterSnapshot, Limits, NextHopId, PortSettings, Settings, TableError,
-    TableWriter, Tables, WorkerLayout, WorkerSegment,
+    Adjacency, ClassRange, CounterSnapshot, Limits, PortSettings, Settings, TableError, TableWriter, Tables,
+    WorkerLayout, WorkerSegment,
 };
 use sixlane_tunnel::Class4;
 use sixlane_tunnel::bogon::BLOCKS4;
@@ -172,7 +172,8 @@ pub fn settings() -> Settings {
     settings
 }
 
-/// Tables with a route to every destination: 1,024 of each family, by four gateways.
+/// Tables with a route to every destination: 1,024 of each family, by one gateway as in a network with
+/// one way out.
 ///
 /// # Errors
 /// What the writer refuses.
@@ -182,17 +183,12 @@ pub fn tables() -> Result<Arc<Tables>, TableError> {
         BLOCKS4.iter().map(|block| ClassRange::new(block.first, block.last(), block.class_under(false)));
     let own = ClassRange::of_prefix(RELAY, 32, Class4::OWN);
     writer.set_classes(&bogons.chain([own]).collect::<Vec<_>>())?;
-    let mut gateways = [NextHopId::NONE; 4];
-    for (number, id) in (0u8..).zip(&mut gateways) {
-        let dst_mac = [2, 0, 0, 0, 1, number];
-        let adjacency =
-            Adjacency { mtu: 1500, dst_mac, src_mac: OUR_MAC, ..Adjacency::of_kind(kind::REWRITE) };
-        *id = writer.add_adjacency(&adjacency)?;
-    }
+    let adjacency =
+        Adjacency { mtu: 1500, dst_mac: THEIR_MAC, src_mac: OUR_MAC, ..Adjacency::of_kind(kind::REWRITE) };
+    let gateway = writer.add_adjacency(&adjacency)?;
     let tunnel = writer.add_adjacency(&Adjacency { mtu: 1280, ..Adjacency::of_kind(kind::SIXTOFOUR) })?;
     writer.set_route6(Ipv6Net::new_assert((0x2002_u128 << 112).into(), 16), tunnel)?;
     for number in 0..ROUTES {
-        let gateway = gateways[scatter(number ^ 0x9a7e) as usize % gateways.len()];
         writer.set_route6(Ipv6Net::new_assert(native_route(number).into(), 32), gateway)?;
         writer.set_route4(Ipv4Net::new_assert(site_route(number).into(), 20), gateway)?;
         writer.collect(&[]);

@@ -59,7 +59,7 @@ fn swap(slot: &mut Slot, pool: &FramePool<'_>) {
     if let Some(chunk) = slot.chunk_mut(pool.umem())
         && let Some(addresses) = chunk.get_mut(start..).and_then(|bytes| bytes.first_chunk_mut::<12>())
     {
-        let [a, b, c, d, e, f, g, h, i, j, k, l] = *addresses;
-        *addresses = [g, h, i, j, k, l, a, b, c, d, e, f];
+        let ([destination, source], _) = addresses.as_chunks_mut::<6>() else { return };
+        std::mem::swap(destination, source);
     }
 }

@@ -14,16 +14,47 @@ const RESTORED: usize = 64;
 /// Where their copy lies.
 const TEMPLATE: usize = FRAME_BYTES - RESTORED;
 
-/// A port that delivers its frames again and again.
+/// Frames in a row, of a fixed capacity.
+#[derive(Debug)]
+struct Row {
+    frames: Box<[Option<Frame>]>,
+    count: usize,
+}
+
+impl Row {
+    fn new(capacity: usize) -> Self {
+        Self { frames: std::iter::repeat_with(|| None).take(capacity).collect(), count: 0 }
+    }
+
+    /// The places behind the last frame.
+    #[inline]
+    fn room(&mut self) -> &mut [Option<Frame>] {
+        self.frames.get_mut(self.count..).unwrap_or_default()
+    }
+
+    fn push(&mut self, frame: Frame) {
+        if let Some(place) = self.room().first_mut() {
+            *place = Some(frame);
+            self.count += 1;
+        }
+    }
+
+    fn pop(&mut self) -> Option<Frame> {
+        self.count = self.count.checked_sub(1)?;
+        self.room().first_mut()?.take()
+    }
+}
+
+/// A port that delivers its frames again and again. They are the port's, whether they arrive or are
+/// sent; the ledger notes no more than that.
 #[derive(Debug)]
 pub struct MemoryPort {
-    index: u8,
-    /// Length of every packet in bytes.
-    len: u16,
+    /// Where every packet lies on arrival, and that it comes and leaves by this port.
+    extent: Extent,
     /// Frames whose packets arrive next, from the back.
-    ready: Vec<Frame>,
+    ready: Row,
     /// Frames that were sent.
-    sent: Vec<Frame>,
+    sent: Row,
     /// Frames that are left in the pool, for packets that the worker makes.
     spare: usize,
 }
@@ -41,7 +72,7 @@ impl MemoryPort {
             return None;
         }
         let frames = pool.umem().frames() as usize;
-        let (mut ready, sent) = (Vec::with_capacity(frames), Vec::with_capacity(frames));
+        let (mut ready, sent) = (Row::new(frames), Row::new(frames));
         while let Some(mut frame) = pool.alloc() {
             let packet = packets.get(frame.index() as usize % packets.len())?;
             let chunk = pool.umem().bytes_mut(&mut frame);
@@ -50,27 +81,28 @@ impl MemoryPort {
             pool.note(&frame, FrameState::Fill);
             ready.push(frame);
         }
-        for frame in ready.drain(..spare.min(ready.len())) {
+        for frame in (0..spare).map_while(|_| ready.pop()) {
             pool.release(frame);
         }
-        Some(Self { index, len: len as u16, ready, sent, spare })
+        let extent = Extent { start: HEADROOM as u16, len: len as u16, ingress: index, egress: index };
+        Some(Self { extent, ready, sent, spare })
     }
 }
 
 impl<'a> Port<'a> for MemoryPort {
     #[inline]
     fn index(&self) -> u8 {
-        self.index
+        self.extent.ingress
     }
 
     /// What was sent can arrive again once nothing else does.
     #[inline]
     fn reclaim(&mut self, _pool: &mut FramePool<'a>) -> usize {
-        if !self.ready.is_empty() {
+        if self.ready.count != 0 {
             return 0;
         }
         std::mem::swap(&mut self.ready, &mut self.sent);
-        self.ready.len()
+        self.ready.count
     }
 
     /// Takes back what the worker dropped.
@@ -89,27 +121,37 @@ impl<'a> Port<'a> for MemoryPort {
 
     #[inline]
     fn receive(&mut self, pool: &mut FramePool<'a>, batch: &mut Batch) -> Arrived {
-        let count = self.ready.len().min(batch.room());
-        let extent =
-            Extent { start: HEADROOM as u16, len: self.len, ingress: self.index, egress: self.index };
-        let arriving = self.ready.drain(self.ready.len() - count..);
-        for (slot, mut frame) in batch.extend(count).iter_mut().zip(arriving) {
-            pool.note(&frame, FrameState::Batch);
-            pool.umem().bytes_mut(&mut frame).copy_within(TEMPLATE.., HEADROOM);
-            *slot = Slot { frame: Some(frame), extent };
+        let count = self.ready.count.min(batch.room());
+        self.ready.count -= count;
+        let umem = pool.umem();
+        for (slot, place) in batch.extend(count).iter_mut().zip(self.ready.room()) {
+            *slot = Slot { frame: place.take(), extent: self.extent };
+            if let Some(frame) = &mut slot.frame {
+                umem.bytes_mut(frame).copy_within(TEMPLATE.., HEADROOM);
+            }
         }
-        Arrived { packets: count as u64, bytes: count as u64 * u64::from(self.len) }
+        Arrived { packets: count as u64, bytes: count as u64 * u64::from(self.extent.len) }
     }
 
     /// Always has room: as much as there are frames.
     #[inline]
-    fn submit(&mut self, pool: &FramePool<'a>, slots: &mut [Slot]) -> Submitted {
-        let sent = &mut self.sent;
-        Submitted::each(self.index, slots, |frame, _| {
-            pool.note(&frame, FrameState::Tx);
-            sent.push(frame);
-            Ok(())
-        })
+    fn submit(&mut self, _pool: &FramePool<'a>, slots: &mut [Slot]) -> Submitted {
+        let index = self.extent.ingress;
+        let (mut seen, mut bytes) = (0, 0);
+        let mut places = self.sent.room().iter_mut();
+        let room = places.len();
+        for slot in slots.iter_mut().take_while(|slot| slot.extent.egress == index) {
+            seen += 1;
+            if let Some(frame) = slot.frame.take()
+                && let Some(place) = places.next()
+            {
+                *place = Some(frame);
+                bytes += u64::from(slot.extent.len);
+            }
+        }
+        let packets = room - places.len();
+        self.sent.count += packets;
+        Submitted { slots: seen, packets: packets as u64, bytes, refused: 0 }
     }
 
     #[inline]
