@@ -73,6 +73,9 @@ pub enum TakeOverError {
         /// Sockets of the worker.
         sockets: usize,
     },
+    /// The arena has an owner.
+    #[error("the frames have an owner in this process already")]
+    Owned,
 }
 
 /// What was found in the rings and the ledger of the predecessor.
@@ -103,7 +106,8 @@ impl<'a> TakeOver<'a> {
     /// are this worker's own. Without a predecessor every frame is free: the sockets are new.
     ///
     /// # Errors
-    /// The memory given does not fit the arena or the number of sockets.
+    /// The memory given does not fit the arena or the number of sockets, or somebody in this process has
+    /// the frames.
     pub fn prepare(
         umem: &'a Umem,
         rings: Vec<Rings>,
@@ -112,6 +116,9 @@ impl<'a> TakeOver<'a> {
         intents: &'a [AtomicU32],
     ) -> Result<Self, TakeOverError> {
         check_sizes(umem, rings.len(), &predecessor, &ledger, intents)?;
+        if !umem.own() {
+            return Err(TakeOverError::Owned);
+        }
         let mut inheritance = Inheritance::default();
         inherit_ledger(umem, predecessor.as_ref(), &ledger);
         let mut prepared = Vec::with_capacity(rings.len());

@@ -56,9 +56,13 @@ impl Census {
 impl<'a> FramePool<'a> {
     /// A pool with every frame of `umem` free: for in-memory ports, where no kernel owns any.
     ///
-    /// Frames beyond the end of the ledger are left out.
+    /// Frames beyond the end of the ledger are left out. An arena gives its frames once: a second pool
+    /// over it has none.
     #[must_use]
     pub fn new(umem: &'a Umem, ledger: Ledger<'a>) -> Self {
+        if !umem.own() {
+            return Self::empty(umem, ledger);
+        }
         for index in 0..umem.frames() {
             ledger.set(index, FrameState::Free);
         }
@@ -122,16 +126,6 @@ impl<'a> FramePool<'a> {
     pub fn release(&mut self, frame: Frame) {
         assert!(self.umem.owns(&frame), "a frame was released to another pool");
         self.put(frame.index());
-    }
-
-    /// Notes that the packet is kept beyond the turn.
-    pub fn hold(&self, frame: &Frame) {
-        self.ledger.set(frame.index(), FrameState::Held);
-    }
-
-    /// Notes that a held packet is in hand again.
-    pub fn unhold(&self, frame: &Frame) {
-        self.ledger.set(frame.index(), FrameState::Batch);
     }
 
     /// Notes a new owner: for in-memory ports, which play the kernel's part.

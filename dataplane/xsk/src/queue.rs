@@ -177,12 +177,6 @@ impl<'a> Queue<'a> {
         self.rings.tx.publish();
     }
 
-    /// Descriptors that the kernel has not begun to send.
-    #[must_use]
-    pub fn tx_pending(&mut self) -> u32 {
-        self.rings.tx.outstanding()
-    }
-
     /// Makes the kernel send and receive, where it asks for a call. In copy mode one call moves
     /// a limited number of descriptors, so it is repeated as long as it moves any.
     ///

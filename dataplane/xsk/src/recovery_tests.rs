@@ -101,6 +101,7 @@ impl World {
     /// A worker that takes over from the one whose segment is known; killed after `stores`.
     fn start(&mut self, stores: u64) -> Option<Worker> {
         let segment = Segment::new();
+        self.umem.disown(); // the predecessor is dead
         let rings = self.kernel.borrow().sockets.iter().map(Socket::attach).collect();
         let predecessor = self.known.map(|old| Predecessor { ledger: &old.ledger, intents: &old.intents });
         let (umem, known) = (self.umem, &mut self.known);
@@ -301,6 +302,7 @@ fn intents_of_another_world_are_refused() {
     old.intents[0].store(0x8000_0000, std::sync::atomic::Ordering::Relaxed);
     let rings = world.kernel.borrow().sockets.iter().map(Socket::attach).collect();
     let segment = Segment::new();
+    world.umem.disown();
     let predecessor = Predecessor { ledger: &old.ledger, intents: &old.intents };
     let ledger = Ledger::new(&segment.ledger);
     let take_over =
@@ -322,6 +324,29 @@ fn memory_that_does_not_fit_is_refused() {
     let bytes: Vec<AtomicU8> = (0..4).map(|_| AtomicU8::new(0)).collect();
     let refused = TakeOver::prepare(&umem, rings, None, Ledger::new(&bytes), &words).err();
     assert_eq!(refused.unwrap().to_string(), "1 words of intent do not suffice for 1 sockets");
+}
+
+/// Two owners would each make a token of the same frame, and so two references to its bytes.
+#[test]
+fn an_arena_has_one_owner() {
+    let umem = Umem::create(4, Memory::Heap).unwrap();
+    let bytes: Vec<AtomicU8> = (0..4).map(|_| AtomicU8::new(0)).collect();
+    let mut first = FramePool::new(&umem, Ledger::new(&bytes));
+    let mut second = FramePool::new(&umem, Ledger::new(&bytes));
+    assert!(first.alloc().is_some());
+    assert_eq!(second.alloc(), None);
+    let refused = TakeOver::prepare(&umem, Vec::new(), None, Ledger::new(&bytes), &[]).err();
+    assert_eq!(refused.unwrap().to_string(), "the frames have an owner in this process already");
+}
+
+#[test]
+fn memory_that_could_shrink_is_refused() {
+    let sealed = Umem::create(4, Memory::Memfd).unwrap();
+    let again = sealed.fd().unwrap().try_clone_to_owned().unwrap();
+    assert_eq!(Umem::attach(again, 4).unwrap().frames(), 4);
+    let open = rustix::fs::memfd_create("test", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+    rustix::fs::ftruncate(&open, 4 * 2048).unwrap();
+    assert!(Umem::attach(open, 4).is_err());
 }
 
 #[test]

@@ -5,9 +5,9 @@
 use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create};
 
 use crate::area::Area;
 
@@ -35,12 +35,14 @@ static NEXT_ID: AtomicU32 = AtomicU32::new(0);
 /// An arena of frames of [`FRAME_BYTES`] each.
 ///
 /// Invariant: frame `i` is the bytes `i * FRAME_BYTES ..` of the area, for `i < frames`. A frame is
-/// touched by this process only through a [`Frame`], and at most one exists for each frame.
+/// touched by this process only through a [`Frame`], and at most one exists for each frame: tokens are
+/// made by the one owner of the arena, which [`Umem::own`] lets be one.
 pub struct Umem {
     area: Area,
     frames: u32,
     id: NonZeroU32,
     fd: Option<OwnedFd>,
+    owned: AtomicBool,
 }
 
 /// The right to touch one frame: owned, neither cloned nor copied, made only by this crate when
@@ -91,10 +93,11 @@ impl Umem {
     /// Maps an arena that another process created.
     ///
     /// # Errors
-    /// The mapping fails, or `fd` is shorter than `frames` frames.
+    /// The mapping fails, or `fd` is shorter than `frames` frames or could become so.
     pub fn attach(fd: OwnedFd, frames: u32) -> io::Result<Self> {
+        let fixed = fcntl_get_seals(&fd)?.contains(SealFlags::SHRINK);
         let size = usize::try_from(fstat(&fd)?.st_size).unwrap_or(0);
-        if frames == 0 || size < frames as usize * FRAME_BYTES {
+        if frames == 0 || !fixed || size < frames as usize * FRAME_BYTES {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let area = Area::map(fd.as_fd(), 0, size)?;
@@ -104,7 +107,7 @@ impl Umem {
 
     fn over(area: Area, frames: u32, fd: Option<OwnedFd>) -> Self {
         let id = NonZeroU32::MIN.saturating_add(NEXT_ID.fetch_add(1, Ordering::Relaxed));
-        Self { area, frames, id, fd }
+        Self { area, frames, id, fd, owned: AtomicBool::new(false) }
     }
 
     /// The memfd of the arena; `None` on the heap.
@@ -124,9 +127,21 @@ impl Umem {
         (self.area.base().as_ptr() as u64, u64::from(self.frames) * FRAME_BYTES as u64)
     }
 
+    /// Makes the caller the one that makes tokens; `false` if there is one already.
+    #[must_use]
+    pub(crate) fn own(&self) -> bool {
+        !self.owned.swap(true, Ordering::Relaxed)
+    }
+
+    /// The owner and its tokens are gone, as when its process dies: for the tests of that.
+    #[cfg(test)]
+    pub(crate) fn disown(&self) {
+        self.owned.store(false, Ordering::Relaxed);
+    }
+
     /// The token of a frame.
     ///
-    /// The caller has just made the frame the worker's in the ledger and no other token of it
+    /// The caller is the owner's pool, has just made the frame the worker's in the ledger and no other token of it
     /// exists. `index` is below [`Umem::frames`].
     #[inline]
     pub(crate) fn token(&self, index: u32) -> Frame {
