@@ -8,6 +8,7 @@ use sixlane_benches::rig::{self, Case};
 use sixlane_tables::NextHopId;
 use sixlane_tunnel::sixinfour::{OuterTemplate, check_native, decap, encap_checks};
 use sixlane_wire::checksum::Sum;
+use sixlane_wire::ipv6::Address;
 
 fn checksum(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("checksum");
@@ -29,9 +30,11 @@ fn checks(criterion: &mut Criterion) {
     let (native, tunnelled) = (native.get(14..).unwrap_or_default(), tunnelled.get(14..).unwrap_or_default());
     let mut group = criterion.benchmark_group("checks");
     group.throughput(Throughput::Elements(1));
-    group.bench_function("native", |bencher| bencher.iter(|| check_native(black_box(native), &view)));
+    group.bench_function("native", |bencher| {
+        bencher.iter(|| check_native(black_box(native), Address::default(), &view))
+    });
     group.bench_function("decap", |bencher| bencher.iter(|| decap(black_box(tunnelled), relay, &view)));
-    if let Ok(header) = check_native(native, &view) {
+    if let Ok(header) = check_native(native, Address::default(), &view) {
         group.bench_function("encap", |bencher| bencher.iter(|| encap_checks(black_box(&header), &view)));
     }
     let template = OuterTemplate::new(relay);

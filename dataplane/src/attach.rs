@@ -14,6 +14,9 @@ use std::sync::atomic::{AtomicU8, AtomicU32};
 /// Slots of a worker's punt ring.
 const PUNT_SLOTS: u32 = 1024;
 
+/// How often tables are read anew when control reuses their memory meanwhile.
+const ATTEMPTS: usize = 16;
+
 /// A socket as it was sent.
 #[derive(Debug)]
 struct Socket {
@@ -149,8 +152,7 @@ impl Station {
 
     /// Makes the worker's own segment, with room for what the tables and sockets need.
     pub(crate) fn create_segment(&self, maps: &Maps) -> Result<WorkerSegment, RunError> {
-        let (adjacencies, ports) =
-            maps.tables.enter().map_or((0, 0), |view| (view.adjacency_limit(), view.settings().port_count));
+        let (adjacencies, ports) = counted(&maps.tables);
         let intents = (self.ports.len() * INTENT_WORDS).div_ceil(INTENTS_PER_PORT) as u32;
         let layout = WorkerLayout {
             worker: self.worker,
@@ -175,4 +177,17 @@ impl Station {
         TakeOver::prepare(&self.umem, rings, predecessor, ledger, segment.intents())
             .map_err(|source| RunError::TakeOver { worker: self.worker, source })
     }
+}
+
+/// How many adjacencies and ports the tables have. No worker takes part in quiescence yet, so control may
+/// reuse memory meanwhile: then the answer is read anew. Without one nothing is counted for each of them.
+fn counted(tables: &Tables) -> (u32, u32) {
+    for _ in 0..ATTEMPTS {
+        let Ok(view) = tables.enter() else { break };
+        let counted = (view.adjacency_limit(), view.settings().port_count);
+        if view.unchanged() {
+            return counted;
+        }
+    }
+    (0, 0)
 }

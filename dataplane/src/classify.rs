@@ -79,7 +79,7 @@ impl Pipeline {
     /// Reads every packet of the batch.
     #[inline]
     pub(crate) fn classify(&mut self, batch: &Batch, origin: Origin, scene: &Scene<'_>) {
-        // What was made here has our source. (`::` is refused already.)
+        // What was made here has our source.
         let ours = if origin == Origin::Wire { scene.router } else { Address::default() };
         let mut count = 0;
         for (at, slot) in batch.slots().iter().enumerate() {
@@ -117,10 +117,7 @@ fn read(slot: &Slot, ours: Address, scene: &Scene<'_>, packet: &mut Packet) -> R
     let (link, l3) = ethernet::parse(bytes).map_err(|_| Reason::MalformedFrame)?;
     let start = slot.extent.start + ethernet::HEADER_LEN as u16;
     if link.ethertype == IPV6 {
-        let native = check_native(l3, scene.view)?;
-        if native.source == ours {
-            return Err(Reason::OwnSource);
-        }
+        let native = check_native(l3, ours, scene.view)?;
         *packet = Packet {
             start,
             len: native.len as u16,

@@ -155,18 +155,22 @@ fn is_jumbogram(header: &ipv6::Header) -> bool {
 
 /// Judges an IPv6 packet that arrived on a port: lengths, addresses, header chain.
 ///
-/// `l3` starts with the IPv6 header and may be longer than the packet.
+/// `l3` starts with the IPv6 header and may be longer than the packet. `ours` is a source that nobody else
+/// may have (`::`, which is refused anyway, for none).
 ///
 /// # Errors
 /// The reason of the first check that fails.
 #[inline]
-pub fn check_native<C: Classes>(l3: &[u8], classes: &C) -> Result<Native, Reason> {
+pub fn check_native<C: Classes>(l3: &[u8], ours: Address, classes: &C) -> Result<Native, Reason> {
     let (header, payload) = match ipv6::parse(l3) {
         Ok((header, payload)) if !is_jumbogram(header) => (header, payload),
         Err(Malformed::Version) => return Err(unlikely(Reason::V6Version)),
         _ => return Err(unlikely(Reason::V6Length)),
     };
     let embedded = guard::native(header, classes)?;
+    if header.source() == ours {
+        return Err(unlikely(Reason::OwnSource));
+    }
     guard::header_chain(header.next_header, payload)?;
     Ok(Native {
         len: ipv6::HEADER_LEN + payload.len(),

@@ -10,6 +10,9 @@ use proptest::prelude::*;
 use std::{vec, vec::Vec};
 use zerocopy::IntoBytes;
 
+/// No source is ours.
+const NOBODY: Address = Address { hi: 0, lo: 0 };
+
 fn params() -> RelayParams {
     RelayParams {
         address: RELAY,
@@ -73,8 +76,9 @@ fn golden_packets_that_are_refused() {
 #[test]
 fn golden_packets_from_a_port() {
     let classes = TestClasses::relay();
-    let enter =
-        |packet: &[u8]| check_native(packet, &classes).and_then(|native| encap_checks(&native, &classes));
+    let enter = |packet: &[u8]| {
+        check_native(packet, NOBODY, &classes).and_then(|native| encap_checks(&native, &classes))
+    };
     assert_eq!(enter(&golden("G03")), Ok(SITE));
     for (id, reason) in [
         ("X03", Reason::V4EmbeddedBogon),
@@ -179,7 +183,7 @@ fn jumbograms_and_empty_packets() {
     assert_eq!(carry(&packet6(source, destination, ipv6::NO_NEXT_HEADER, &[])).unwrap().inner_len, 40);
     let classes = TestClasses::relay();
     jumbo[8] = 0x20;
-    assert_eq!(check_native(&jumbo, &classes), Err(Reason::V6Length));
+    assert_eq!(check_native(&jumbo, NOBODY, &classes), Err(Reason::V6Length));
 }
 
 #[test]
@@ -187,16 +191,18 @@ fn packets_from_a_port_are_checked_for_shape() {
     let classes = TestClasses::relay();
     let sound = packet6(v6("2001:600::1"), v6("2002:c001:203::1"), ipv6::UDP, &[7; 9]);
     let padded = [&sound[..], &[0xee; 11]].concat();
-    let native = check_native(&padded, &classes).unwrap();
+    let native = check_native(&padded, NOBODY, &classes).unwrap();
     assert_eq!((native.len, native.hop_limit, native.traffic_class), (49, 64, 0));
     for len in 0..sound.len() {
-        assert_eq!(check_native(&sound[..len], &classes), Err(Reason::V6Length), "{len} bytes");
+        assert_eq!(check_native(&sound[..len], NOBODY, &classes), Err(Reason::V6Length), "{len} bytes");
     }
     let mut other = sound.clone();
     other[0] = 0x45;
-    assert_eq!(check_native(&other, &classes), Err(Reason::V6Version));
+    assert_eq!(check_native(&other, NOBODY, &classes), Err(Reason::V6Version));
     let solicitation = packet6(v6("2001:600::1"), v6("2001:600::2"), ipv6::ICMPV6, &[135, 0, 0, 0]);
-    assert_eq!(check_native(&solicitation, &classes), Err(Reason::NdTransit));
+    assert_eq!(check_native(&solicitation, NOBODY, &classes), Err(Reason::NdTransit));
+    // CHK-00: addresses before the header chain.
+    assert_eq!(check_native(&solicitation, v6("2001:600::1"), &classes), Err(Reason::OwnSource));
 }
 
 #[test]
@@ -289,7 +295,7 @@ fn spoilt_golden_packets_never_panic() {
             assert!(decapped.inner_offset + decapped.inner_len <= packet.len());
             passed += 1;
         }
-        if let Ok(native) = check_native(&packet, &classes) {
+        if let Ok(native) = check_native(&packet, NOBODY, &classes) {
             assert!(native.len <= packet.len());
             passed += usize::from(encap_checks(&native, &classes).is_ok());
         }
