@@ -144,13 +144,12 @@ pub fn run(mut link: Box<dyn KeeperLink>, options: &RunOptions) -> Result<(), Ru
             let life = Life { station, segment, mailbox, tables, idle: options.idle, steps };
             if let Err(error) = life.begin(scope, successor, options.cores.get(usize::from(station.worker))) {
                 mailboxes.iter().for_each(Mailbox::stop);
-                return Err(error);
+                return Err(give_up(error, options));
             }
         }
         if let Err(error) = confine_all(options, stations.len(), &confined) {
-            // Some threads may be confined and could not end by themselves.
-            let _ = writeln!(io::stderr(), "{error}");
-            std::process::exit(1);
+            mailboxes.iter().for_each(Mailbox::stop);
+            return Err(give_up(error, options));
         }
         if link.send(ToKeeper::Ready).is_ok() {
             serve(link.as_mut(), maps, &mailboxes, &returned);
@@ -175,6 +174,15 @@ fn confine_all(
         confined.recv().unwrap_or_else(gone).map_err(RunError::Confine)?;
     }
     options.confinement.map_or(Ok(()), |confinement| (confinement.attach)()).map_err(RunError::Confine)
+}
+
+/// Ends a process in which threads may be confined already: those could not end by themselves.
+fn give_up(error: RunError, options: &RunOptions) -> RunError {
+    if options.confinement.is_some() {
+        let _ = writeln!(io::stderr(), "{error}");
+        std::process::exit(1);
+    }
+    error
 }
 
 /// Receives until the keeper says stop; when the keeper is gone, leaves the workers running.

@@ -11,7 +11,7 @@ use core::slice;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{MemfdFlags, Mode, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
@@ -169,13 +169,16 @@ pub(crate) struct Region {
     base: NonNull<u8>,
     reserved: usize,
     mapped: AtomicUsize,
+    /// Held while a segment is appended.
+    growing: Mutex<()>,
     access: Access,
 }
 
 // SAFETY: the region owns its mapping, which belongs to the process and not to a thread; what can be
 // reached through a shared reference are atomics and bytes that nobody writes (see `Region::record`).
 unsafe impl Send for Region {}
-// SAFETY: as for `Send`; the only field that changes through `&self` is the atomic `mapped`.
+// SAFETY: as for `Send`; `mapped`, the only field that changes through `&self`, is an atomic, and changes
+// under a lock.
 unsafe impl Sync for Region {}
 
 /// Structs that consist of atomics only: they may be written by a live process while we look.
@@ -207,11 +210,19 @@ impl Region {
         let gap = start.addr().get().wrapping_neg() % ALIGNMENT;
         // SAFETY: gap < ALIGNMENT, by which the mapping at `start` is longer than `bytes`.
         let base = unsafe { start.add(gap) };
-        Ok(Self { start, base, reserved: bytes, mapped: AtomicUsize::new(0), access })
+        Ok(Self {
+            start,
+            base,
+            reserved: bytes,
+            mapped: AtomicUsize::new(0),
+            growing: Mutex::new(()),
+            access,
+        })
     }
 
-    /// Maps `segment` behind what is mapped already. Callers serialise themselves.
+    /// Maps `segment` behind what is mapped already.
     pub(crate) fn append(&self, segment: &Segment) -> Result<(), SegmentError> {
+        let _alone = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
         let mapped = self.mapped.load(Ordering::Acquire);
         let end = mapped.checked_add(segment.bytes).ok_or(SegmentError::NoRoom)?;
         if end > self.reserved {
@@ -223,8 +234,9 @@ impl Region {
         };
         // SAFETY: mapped < reserved, so the address lies in the reservation that this region owns.
         let address = unsafe { self.base.add(mapped) }.as_ptr().cast::<c_void>();
-        // SAFETY: [address, address + segment.bytes) is the part of our own reservation behind `mapped`, to
-        // which no reference exists, so replacing its mapping (MAP_FIXED) disturbs nobody.
+        // SAFETY: [address, address + segment.bytes) is the part of our own reservation behind `mapped`, which
+        // the lock keeps where it is and to which no reference exists, so replacing its mapping (MAP_FIXED)
+        // disturbs nobody.
         let result = unsafe {
             rustix::mm::mmap(
                 address,

@@ -152,7 +152,7 @@ fn native_list<C: Classes>(header: &ipv6::Header, embedded: Class4, classes: &C)
     if from.contains(Class4::OWN) || source == destination {
         return Err(Reason::OwnSource);
     }
-    Ok(embedded)
+    Ok(embedded.without(ENTERS))
 }
 
 /// A packet that is about to enter the 6to4 tunnel of a relay, after [`native`] (SEC-03, SEC-05 to SEC-07,

@@ -202,6 +202,15 @@ fn site_local_addresses_are_refused_on_6to4_only() {
     assert_eq!(leave("2002:c001:203::1", "fec0::1"), Err(Reason::V6DstBogon));
 }
 
+/// A bit that means nothing, in a table that is newer or damaged, opens no way past the list.
+#[test]
+fn unknown_properties_mean_nothing() {
+    let classes = TestClasses::relay().with("192.1.2.3", Class4::from_bits(1 << 15));
+    let (spoofed, site) = (v6("2002:800:1::1"), v6("2002:c001:203::1"));
+    assert_eq!(enter(spoofed, site, &classes), Err(Reason::Sixto4NativeSrc6to4));
+    assert_eq!(enter(NATIVE, site, &classes), Ok(()));
+}
+
 #[test]
 fn native_traffic_of_6to4_sources_is_forwarded_but_not_answered() {
     let classes = TestClasses::relay();
