@@ -77,7 +77,7 @@ impl Refused {
 
 impl Pipeline {
     /// Reads every packet of the batch.
-    #[inline]
+    #[inline(never)] // a stage a function: its loop has the registers to itself
     pub(crate) fn classify(&mut self, batch: &Batch, origin: Origin, scene: &Scene<'_>) {
         // What was made here has our source.
         let ours = if origin == Origin::Wire { scene.router } else { Address::default() };

@@ -16,7 +16,7 @@ use sixlane_tunnel::{IcmpError, Reason, Verdict};
 
 impl Pipeline {
     /// Looks up all live packets and settles each one's way.
-    #[inline]
+    #[inline(never)] // a stage a function: its loop has the registers to itself
     pub(crate) fn forward(&mut self, batch: &mut Batch, origin: Origin, scene: &Scene<'_>) {
         let count = self.live.len();
         let (hi, lo) = (self.keys.hi.first(count), self.keys.lo.first(count));

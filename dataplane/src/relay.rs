@@ -62,7 +62,7 @@ impl Entering {
     }
 
     /// Checks the packets (RFC 3964 §5.1) and looks up each outer destination by itself.
-    #[inline]
+    #[inline(never)] // as the stages
     pub(crate) fn look_up(
         &mut self,
         batch: &Batch,
@@ -119,7 +119,7 @@ pub(crate) fn entry(packet: &Packet, header: &ipv6::Header, scene: &Scene<'_>) -
 
 impl Pipeline {
     /// Encapsulates the packets that entered the tunnel, each by the route of its own outer destination.
-    #[inline]
+    #[inline(never)] // a stage a function: its loop has the registers to itself
     pub(crate) fn encapsulate(&mut self, batch: &mut Batch, origin: Origin, scene: &Scene<'_>) {
         let Some(relay) = scene.relay else { return };
         self.entering.look_up(batch, scene, &self.packets, &mut self.refused);
