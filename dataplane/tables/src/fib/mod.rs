@@ -46,21 +46,44 @@ pub(crate) fn prefetch_root(root: &Root, top: u16) {
     prefetch(&root[usize::from(top)]);
 }
 
-/// Walks down from `entry` by the bytes of `key` from the top, at most `steps` of them. `words` is all
-/// mapped memory: one comparison a step keeps the walk inside.
-#[inline]
-fn walk(words: &[AtomicU32], mut entry: u32, mut key: u64, steps: u32) -> u32 {
-    for _ in 0..steps {
-        if entry & CHILD == 0 {
-            break;
-        }
-        key = key.rotate_left(8);
-        let at = (entry & !CHILD) as usize * GRANULE_WORDS + usize::from(key as u8);
-        // Acquire: a node's entries were written before the entry that names it.
-        let Some(word) = words.get(at) else { return NextHopId::CORRUPT.0 };
-        entry = word.load(Ordering::Acquire);
+/// The arena as one call of a look-up sees it: one comparison a step keeps the walk inside.
+#[derive(Clone, Copy)]
+struct Mapped<'a> {
+    region: &'a Region,
+    /// What was mapped when the call began.
+    words: &'a [AtomicU32],
+}
+
+impl<'a> Mapped<'a> {
+    #[inline]
+    fn new(region: &'a Region) -> Self {
+        Self { region, words: region.words() }
     }
-    entry
+
+    /// Walks down from `entry` by the bytes of `key` from the top, at most `steps` of them.
+    #[inline]
+    fn walk(self, mut entry: u32, mut key: u64, steps: u32) -> u32 {
+        for _ in 0..steps {
+            if entry & CHILD == 0 {
+                break;
+            }
+            key = key.rotate_left(8);
+            let at = (entry & !CHILD) as usize * GRANULE_WORDS + usize::from(key as u8);
+            // Acquire: a node's entries were written before the entry that names it.
+            entry = match self.words.get(at) {
+                Some(word) => word.load(Ordering::Acquire),
+                None => self.late(at),
+            };
+        }
+        entry
+    }
+
+    /// An entry in a segment that was mapped after the call began: the writer may use it as soon as the
+    /// mapping is acknowledged, which no look-up waits for.
+    #[cold]
+    fn late(self, at: usize) -> u32 {
+        self.region.words().get(at).map_or(NextHopId::CORRUPT.0, |word| word.load(Ordering::Acquire))
+    }
 }
 
 /// An entry below the last bit of its key: a node there is damage.
@@ -73,26 +96,26 @@ fn leaf(entry: u32) -> NextHopId {
 /// the processor overlaps them.
 #[inline]
 pub(crate) fn look_up4(region: &Region, root: &Root, keys: &[u32], out: &mut [NextHopId]) {
-    let words = region.words();
+    let mapped = Mapped::new(region);
     for (key, answer) in keys.iter().zip(out) {
         let entry = root[(key >> 16) as usize].load(Ordering::Acquire);
-        *answer = leaf(walk(words, entry, u64::from(*key) << 48, 2));
+        *answer = leaf(mapped.walk(entry, u64::from(*key) << 48, 2));
     }
 }
 
 /// Looks up IPv6 addresses, given as their upper and lower halves, as many as all slices have.
 #[inline]
 pub(crate) fn look_up6(region: &Region, root: &Root, hi: &[u64], lo: &[u64], out: &mut [NextHopId]) {
-    let words = region.words();
+    let mapped = Mapped::new(region);
     for ((hi, lo), answer) in hi.iter().zip(lo).zip(out) {
         let entry = root[(hi >> 48) as usize].load(Ordering::Acquire);
-        let entry = walk(words, entry, hi << 16, 6);
-        *answer = if entry & CHILD == 0 { NextHopId(entry) } else { host_part(words, entry, *lo) };
+        let entry = mapped.walk(entry, hi << 16, 6);
+        *answer = if entry & CHILD == 0 { NextHopId(entry) } else { host_part(mapped, entry, *lo) };
     }
 }
 
 /// The rest of a walk whose route is longer than 64 bits.
 #[inline(never)]
-fn host_part(words: &[AtomicU32], entry: u32, lo: u64) -> NextHopId {
-    leaf(walk(words, entry, lo, 8))
+fn host_part(mapped: Mapped<'_>, entry: u32, lo: u64) -> NextHopId {
+    leaf(mapped.walk(entry, lo, 8))
 }
