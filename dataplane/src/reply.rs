@@ -69,10 +69,14 @@ impl Budgets {
     }
 }
 
-/// The total divided by the workers; the first ones get the remainder, so that the sum is the total.
+/// The total divided by the workers; the first ones get the remainder, so that the sum is the total. But
+/// where there is a total, no worker has nothing: a host whose packets always reach the same one must hear.
 fn shares(settings: &Settings, worker: u16) -> Rates {
     let workers = u32::from(worker_count(settings));
-    let share = |total: u32| total / workers + u32::from(u32::from(worker) < total % workers);
+    let share = |total: u32| {
+        let part = total / workers + u32::from(u32::from(worker) < total % workers);
+        part.max(total.min(1))
+    };
     [
         share(settings.errors_per_second),
         share(settings.errors_burst),

@@ -212,6 +212,16 @@ fn budgets_are_divided_by_the_workers() {
     assert!((107..=116).contains(&total), "{total} errors of three workers");
 }
 
+/// A host whose packets always reach the same worker must hear of its path MTU.
+#[test]
+fn no_worker_is_without_a_budget() {
+    let (_writer, tables) = limited(|settings| settings.worker_count = 64);
+    let mut rig = Rig::over(tables, Sizes { worker: 63, ..Sizes::default() });
+    assert_eq!(error(&rig.one(WAN6, &V6::outbound().len(1400).bytes())), (2, 0, 1280));
+    assert_eq!(error(&rig.one(WAN6, &V6::outbound().hop_limit(1).bytes())), (3, 0, 0));
+    rig.close();
+}
+
 #[test]
 fn a_change_of_rate_is_followed_and_others_leave_the_buckets_alone() {
     let (mut writer, tables) = limited(|_| ());

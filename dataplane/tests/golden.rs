@@ -113,7 +113,6 @@ fn refused_packets_are_counted_once_and_answered_never() {
         let reason = Reason::from_name(name).expect(name);
         let mut rig = Rig::new();
         let outcome = rig.one(port(&vector.layer), &vector.packet);
-        eprintln!("{id}: {:?}", common::reasons(&outcome.counters));
         outcome.silent(reason);
         rig.close();
     }
