@@ -37,10 +37,10 @@ lint: ## format, warnings as errors
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 
 # Benchmarks measure the path of processors with AVX2, which is what a packaged build is for.
-BENCH = RUSTFLAGS="-C target-cpu=x86-64-v3" CARGO_TARGET_DIR=target/v3 $(CARGO) bench --package sixlane-benches
+BENCH = RUSTFLAGS="-C target-cpu=x86-64-v3" CARGO_TARGET_DIR=target/v3 $(CARGO) run --release --quiet --package sixlane-benches
 
 bench-pipeline: deps-bench ## time and instructions per packet of the worker, without wires
-	$(BENCH) --bench pipeline
+	@$(BENCH) --bin bench-pipeline
 
 fuzz: deps ## one minute of each fuzz target, with AddressSanitizer
 	@scripts/fuzz.sh

@@ -31,7 +31,7 @@ fn checks(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("checks");
     group.throughput(Throughput::Elements(1));
     group.bench_function("native", |bencher| {
-        bencher.iter(|| check_native(black_box(native), Address::default(), &view))
+        bencher.iter(|| check_native(black_box(native), Address::default(), &view));
     });
     group.bench_function("decap", |bencher| bencher.iter(|| decap(black_box(tunnelled), relay, &view)));
     if let Ok(header) = check_native(native, Address::default(), &view) {

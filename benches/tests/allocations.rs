@@ -1,5 +1,6 @@
 //! The packet path allocates nothing: a counting allocator watches many turns of the worker.
 #![allow(unsafe_code)] // a global allocator is unsafe by its nature
+#![allow(clippy::expect_used)] // helpers of a test
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,7 +56,8 @@ fn the_packet_path_allocates_nothing() {
         assert!(packets > 100_000);
         assert_eq!(relay.counters().dropped_total(), 0);
     }
-    let refused: [(&str, fn(usize) -> Vec<u8>); 5] = [
+    type Make = fn(usize) -> Vec<u8>;
+    let refused: [(&str, Make); 5] = [
         ("no route", |i| with(rig::packet(Case::Native, i), 38, 0x3f)),
         ("hop limit", |i| with(rig::packet(Case::Encap, i), 21, 1)),
         ("hop limit in the tunnel", |i| with(rig::packet(Case::Decap, i), 41, 1)),
