@@ -51,6 +51,10 @@ const TABLE: &[Case] = &[
         change: ("wan6", "wan66"),
         ..case("a missing interface", 1, &["wan66", "does not exist", "create it"])
     },
+    Case {
+        change: ("[[port]]\nname = \"wan4\"\n[[port]]\nname = \"wan6\"\n", ""),
+        ..case("no port", 2, &["no [[port]]", ".toml", "name an interface"])
+    },
     Case { change: ("wan6", "lo"), ..case("no XDP support", 1, &["lo", "native XDP", "generic"]) },
     Case {
         change: ("[[port]]\nname = \"wan4\"", "[dataplane]\nworkers = [4000]\n[[port]]\nname = \"wan4\""),
@@ -186,8 +190,20 @@ fn a_second_instance_is_told_who_is_there() {
 
     let other = machine.directory.join("other");
     let occupied = machine.run("", GOOD, &other);
-    assert_said("the same interfaces", &occupied, 1, &["wan4", "occupied", "id ", "sixlane_relay"]);
+    assert_said(
+        "the same interfaces",
+        &occupied,
+        1,
+        &["wan4", "occupied", "sixlane_relay", "stop that sixlane"],
+    );
+
+    machine.host.ip("link add wan9 type veth peer name far9").expect("another wire");
+    let elsewhere = "version = 1\n[[port]]\nname = \"wan9\"\n";
+    let beside = machine.run("", elsewhere, &other);
+    assert_said("other interfaces", &beside, 1, &["another sixlane", "wan", "network namespace"]);
     assert!(!other.exists(), "the runtime directory of the refused instance is left");
+    let tables = machine.host.run("nft list tables").expect("tables");
+    assert_eq!(tables.trim(), "table inet sixlane", "the fence of the first instance was taken away");
 
     let status = relay.show_json(&["show", "status"]).expect("the first instance answers");
     assert_eq!(status["dataplane"], "forwarding", "the first instance was disturbed");

@@ -28,6 +28,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let name = arguments.config.display().to_string();
     let checked = config::parse(&name, &text).map_err(LoadError::Invalid).map_err(Failure::usage)?;
     config::refuse_unbuilt(&checked).map_err(Failure::usage)?;
+    if checked.ports.is_empty() {
+        let sentence = format!("{name} has no [[port]]: name an interface, as docs/configuration.md shows");
+        return Err(Failure::usage(sentence));
+    }
     for warning in &checked.warnings {
         tracing::warn!("{warning}");
     }

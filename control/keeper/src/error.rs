@@ -30,6 +30,14 @@ pub enum KeeperError {
         /// The name in the configuration.
         name: String,
     },
+    /// Another instance runs in this network namespace, with other interfaces and another directory.
+    #[error(
+        "another sixlane runs in this network namespace, attached to {interface}: stop it first, or give this one its own namespace (the fence is one per namespace)"
+    )]
+    SecondInstance {
+        /// Where the other's program is attached.
+        interface: String,
+    },
     /// The program, the memory or a socket could not be made; the sentence comes from `diagnose`.
     #[error("{0}")]
     Resource(String),

@@ -102,8 +102,8 @@ impl Held {
         for worker in 0..self.cores.len() {
             run_on(self.cores[worker]);
             let (opened, because) = self.open_worker(worker, plan.frames, mode)?;
-            if let Some(reason) = because {
-                tracing::info!("all ports run in copy mode: {reason}");
+            if let Some(port) = because {
+                tracing::info!("all ports run in copy mode: the driver of {port} has no zero-copy");
                 mode = socket::Mode::Copy;
             }
             self.workers.push(opened);
@@ -114,6 +114,7 @@ impl Held {
         Ok(())
     }
 
+    /// Memory and sockets of one worker; and the port, if any, that keeps all from zero-copy.
     fn open_worker(
         &self,
         worker: usize,
@@ -145,7 +146,7 @@ impl Held {
             .map(|((port, queue), socket)| (port, queue, Rc::new(socket)))
             .collect();
         let worker = HeldWorker { umem, memory: Rc::new(descriptor), sockets, zero_copy: opened.zero_copy };
-        Ok((worker, opened.copy_because.map(|reason| reason.to_string())))
+        Ok((worker, opened.copy_because.map(|error| error.interface().to_owned())))
     }
 
     /// Port and queue of every socket of a worker: queue q belongs to worker q mod W.
@@ -295,17 +296,22 @@ fn share(fd: &BorrowedFd<'_>) -> Result<Rc<OwnedFd>, KeeperError> {
     fd.try_clone_to_owned().map(Rc::new).map_err(KeeperError::Loop)
 }
 
-/// Finds the ports and looks whether they are free: while still all-powerful, because the name of the
-/// program that occupies one is told to nobody else.
+/// Finds the ports and looks whether they are free and this is the only instance of the network
+/// namespace, where fence and door are one: while still all-powerful, because the name of a program
+/// that occupies an interface is told to nobody else.
 ///
 /// # Errors
-/// The first port that is missing or occupied.
+/// The first port that is missing or occupied, or the other instance.
 pub(crate) fn look(plan: &Plan) -> Result<Vec<HeldPort>, KeeperError> {
     let ports: Vec<HeldPort> = plan.ports.iter().map(|port| find(&port.name)).collect::<Result<_, _>>()?;
     for port in &ports {
         interface::unoccupied(&port.name, port.ifindex).map_err(resource)?;
     }
-    Ok(ports)
+    let own: Vec<u32> = ports.iter().map(|port| port.ifindex).collect();
+    match interface::attached_elsewhere(&own).map_err(KeeperError::Loop)? {
+        Some(interface) => Err(KeeperError::SecondInstance { interface }),
+        None => Ok(ports),
+    }
 }
 
 /// Finds an interface.

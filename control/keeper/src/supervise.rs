@@ -54,9 +54,9 @@ pub fn run(plan: &Plan) -> Result<(), KeeperError> {
 async fn serve(plan: &Plan, directory: &RuntimeDirectory) -> Result<(), KeeperError> {
     let mut signals = Signals::listen().map_err(KeeperError::Loop)?;
     orphans::end(&directory.noted_children());
+    let ports = held::look(plan)?;
     let identities = Identities::find(plan);
     directory.admit(identities.control.gid)?;
-    let ports = held::look(plan)?;
     raise_descriptor_limit();
     confine::keeper()?;
     let held = Held::open(plan, ports)?;

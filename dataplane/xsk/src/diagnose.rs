@@ -7,6 +7,8 @@ use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, capabilities};
 use thiserror::Error;
 
+use crate::program::PROGRAM;
+
 /// The call that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -84,6 +86,12 @@ impl SetupError {
     #[must_use]
     pub fn cause(&self) -> &Cause {
         &self.cause
+    }
+
+    /// The interface concerned; empty if none.
+    #[must_use]
+    pub fn interface(&self) -> &str {
+        &self.interface
     }
 
     /// The call that failed.
@@ -185,7 +193,10 @@ fn occupied(f: &mut fmt::Formatter<'_>, interface: &str, id: u32, name: Option<&
         (id, None) => write!(f, " (id {id})")?,
         (id, Some(name)) => write!(f, " (id {id}, {name})")?,
     }
-    write!(f, "; detach it first, for example with: ip link set dev {interface} xdp off")
+    if name == Some(PROGRAM) {
+        return write!(f, "; stop that sixlane first");
+    }
+    write!(f, "; stop what attached it, or detach it with: ip link set dev {interface} xdp off")
 }
 
 /// The step in words.
@@ -244,7 +255,7 @@ mod tests {
             ),
             (
                 failed(Step::AttachProgram, Errno::BUSY),
-                "interface wan4 is occupied by another XDP program; detach it first, for example with: ip link set dev wan4 xdp off",
+                "interface wan4 is occupied by another XDP program; stop what attached it, or detach it with: ip link set dev wan4 xdp off",
             ),
             (
                 failed(Step::SizeRings, Errno::IO),
@@ -265,6 +276,7 @@ mod tests {
         let before = "interface wan4 is occupied by another XDP program";
         assert!(occupied(42, None).starts_with(&format!("{before} (id 42); ")));
         assert!(occupied(42, Some("xdp_pass")).starts_with(&format!("{before} (id 42, xdp_pass); ")));
+        assert!(occupied(42, Some(PROGRAM)).ends_with("(id 42, sixlane_relay); stop that sixlane first"));
     }
 
     #[test]

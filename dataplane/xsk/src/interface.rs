@@ -6,10 +6,11 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
+use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use crate::diagnose::{Cause, SetupError, Step};
-use crate::program::{AttachMode, Program, occupant, query};
+use crate::program::{AttachMode, PROGRAM, Program, occupant, query};
 
 /// Commands of `linux/ethtool.h`.
 const ETHTOOL_GDRVINFO: u32 = 0x03;
@@ -108,6 +109,24 @@ pub fn unoccupied(name: &str, ifindex: u32) -> Result<(), SetupError> {
     let cause = Cause::Occupied { id, name: occupant };
     let source = io::Error::from_raw_os_error(libc::EBUSY);
     Err(SetupError::known(Step::AttachProgram, name, cause, source))
+}
+
+/// Another interface of this network namespace to which our program is attached already. Names of
+/// programs are told only to CAP_SYS_ADMIN: without it nothing is found.
+///
+/// # Errors
+/// No socket could be opened.
+pub fn attached_elsewhere(but: &[u32]) -> io::Result<Option<String>> {
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    let devices = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
+    let ours = |name: &&str| {
+        name_to_index(&socket, name).is_ok_and(|ifindex| {
+            let occupant = || occupant(ifindex).and_then(|(_, name)| name);
+            !but.contains(&ifindex) && occupant().as_deref() == Some(PROGRAM)
+        })
+    };
+    let mut names = devices.lines().filter_map(|line| Some(line.split_once(':')?.0.trim()));
+    Ok(names.find(ours).map(str::to_owned))
 }
 
 /// Looks whether the program could be attached. Where the driver does not say so (before Linux 6.3,

@@ -15,7 +15,7 @@ use crate::maps::{MAP_NAMES, Maps};
 const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/relay.bpf.o"));
 
 /// Name of the program in the object and in `bpftool prog`.
-const PROGRAM: &str = "sixlane_relay";
+pub(crate) const PROGRAM: &str = "sixlane_relay";
 
 /// Where in the stack of an interface the program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
