@@ -12,11 +12,15 @@ pub use script::{ScriptPort, Sent};
 pub use xdp::XdpPort;
 
 use crate::batch::{Batch, Extent, Slot};
-use sixlane_xsk::{Frame, FramePool, WakeError};
+use sixlane_tables::settings::PORT_MTU_MAX;
+use sixlane_wire::ethernet::HEADER_LEN;
+use sixlane_xsk::{FRAME_BYTES, Frame, FramePool, WakeError};
 use std::os::fd::BorrowedFd;
 
 /// Where the kernel puts received data in a chunk, in bytes: room for headers in front of it.
 pub const HEADROOM: usize = 256;
+
+const _: () = assert!(FRAME_BYTES - HEADROOM - HEADER_LEN == PORT_MTU_MAX as usize);
 
 /// What a port delivered at once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

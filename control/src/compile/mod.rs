@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use sixlane_tables::settings::PORT_MTU_MAX;
 use sixlane_tables::{ClassRange, Settings};
 use sixlane_tunnel::bogon;
 
@@ -123,6 +124,14 @@ fn check_ports(input: Input<'_>) -> Result<(), String> {
             return Err(format!(
                 "the interface \"{}\" has no Ethernet address: a port must be an Ethernet interface",
                 port.name
+            ));
+        }
+        if link.mtu > PORT_MTU_MAX {
+            return Err(format!(
+                "the interface \"{name}\" has an MTU of {mtu}, and a port carries at most {PORT_MTU_MAX} bytes \
+                 (longer packets would vanish without an answer): `ip link set dev {name} mtu {PORT_MTU_MAX}`",
+                name = port.name,
+                mtu = link.mtu,
             ));
         }
     }

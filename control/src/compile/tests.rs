@@ -120,6 +120,18 @@ fn class(desired: &Desired, address: &str) -> Class4 {
 }
 
 #[test]
+fn a_port_for_packets_that_no_frame_holds_is_refused() {
+    let mut kernel = kernel();
+    for (mtu, is_fine) in [(1280, true), (1500, true), (1778, true), (1779, false), (9000, false)] {
+        kernel.links.get_mut(&WAN6).unwrap().mtu = mtu;
+        let answer = compiled(TEXT, &kernel);
+        assert_eq!(answer.is_ok(), is_fine, "{mtu}");
+        let said = answer.err().unwrap_or_default();
+        assert!(is_fine || said.contains("`ip link set dev wan6 mtu 1778`"), "{said}");
+    }
+}
+
+#[test]
 fn every_kind_of_route_finds_its_place() {
     let desired = compiled(TEXT, &kernel()).unwrap();
     let gateway = Key { ifindex: WAN4, address: "9.254.253.1".parse().unwrap() };

@@ -6,6 +6,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Most ports of one data plane.
 pub const PORTS: usize = 64;
 
+/// The greatest MTU of a port in bytes: what a frame of 2,048 bytes holds behind the 256 that stay free
+/// for headers and the Ethernet header. The kernel drops longer packets before anybody can answer them.
+pub const PORT_MTU_MAX: u32 = 2048 - 256 - 14;
+
 /// A port as the data plane sees it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
