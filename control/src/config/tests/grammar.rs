@@ -9,6 +9,9 @@ use super::{RELAY, good};
 /// The sketch of the design page, as printed.
 const SKETCH: &str = include_str!("sketch.toml");
 
+/// The keys that the sketch names only in its comments; `# common` stands for those of every mechanism.
+const COMMENTS: &str = include_str!("comments.toml");
+
 #[test]
 fn the_printed_sketch_is_accepted() {
     let checked = good(SKETCH);
@@ -21,90 +24,11 @@ fn the_printed_sketch_is_accepted() {
     assert_eq!(checked.isatap.map(|isatap| isatap.potential_routers.len()), Some(2));
 }
 
-/// Every key that the sketch names only in its comments.
 #[test]
 fn the_keys_in_the_comments_are_accepted() {
     let common = "ttl = 63\ndf = \"always\"\ndscp = \"copy\"\necn = \"normal\"\nmtu = 1400\n\
                   shared_address = false\nallow = [\"8.0.0.0/8\"]\ndeliver = \"all\"\noversize = \"fragment\"\n";
-    let text = format!(
-        r#"version = 1
-known_relays = ["192.88.99.0/24"]
-aliases = ["8.1.2.3"]
-[dataplane]
-workers = [2, 3, 4]
-mode = "zero-copy"
-idle = "spin"
-rx_ring = 8192
-tx_ring = 1024
-fill_ring = 8192
-completion_ring = 1024
-frames = 32768
-stuck_seconds = 0
-fast_path = "off"
-[limits]
-routes4 = 2_000_000
-routes6 = 600_000
-adjacencies = 65_536
-tunnels = 131_072
-domains = 1_024
-peers = 1_048_576
-[process]
-control_user = "a"
-dataplane_user = "b"
-observer_user = "c"
-state_directory = "/var/lib/other"
-[fpm]
-listen = "127.0.0.1:2620"
-user = "frr"
-[status]
-listen = "[::1]:8080"
-[[port]]
-name = "lan0"
-forward = "all"
-[sixtofour]
-role = "router"
-address = "auto"
-anycast = true
-source = "anycast"
-relay = "192.88.99.1"
-{common}
-[[advertise]]
-port = "lan0"
-prefix = "auto"
-preference = "low"
-[[sixrd]]
-name = "r"
-prefix = "2001:db8::/32"
-ipv4_prefix = "10.0.0.0/8"
-br_address = "10.0.0.1"
-anycast = false
-native_source_check = true
-{common}
-[teredo.relay]
-address = "9.254.253.252"
-port = 3545
-cookie_prefix = "2001:600:0:c::/64"
-native_source_check = true
-honour_cone_bit = false
-{common}
-[teredo.server]
-primary = "8.0.0.10"
-secondary = "8.0.0.11"
-secrets_file = "/etc/sixlane/teredo-secrets"
-{common}
-[isatap]
-address = "172.16.1.1"
-prefix = "2001:600:0:15::/64"
-{common}
-[[sixinfour]]
-name = "cust"
-local = "9.254.253.252"
-remote = "127.0.0.1"
-allow_bogon = true
-strict_source = false
-{common}
-"#
-    );
+    let text = COMMENTS.replace("# common", common);
     let checked = good(&text);
     assert_eq!(checked.dataplane.workers, Workers::Cores(vec![2, 3, 4]));
     assert_eq!(checked.dataplane.frames, Some(32_768));
