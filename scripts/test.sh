@@ -29,7 +29,7 @@ counted() {
     shift
     local before after
     before=$(grep -c '^test result: FAILED' "$log")
-    "$@" 2>&1 | tee -a "$log" | grep -vE '^(test .* \.\.\. ok|running [0-9]+ tests?|test result: ok.*|)$' | grep -vE '^ +(Running|Doc-tests) '
+    "$@" 2>&1 | tee -a "$log" | grep -vE '^(test .* \.\.\. ok|running [0-9]+ tests?|test result: ok.*|)$' | grep -vE '^ +(Compiling|Finished|Running|Doc-tests|Downloaded|Downloading) '
     if [ "${PIPESTATUS[0]}" -ne 0 ]; then
         after=$(grep -c '^test result: FAILED' "$log")
         [ "$after" -gt "$before" ] || failed=$((failed + 1))
