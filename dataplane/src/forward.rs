@@ -1,6 +1,6 @@
 //! Where a packet goes: route, hop limit, MTU, adjacency (RFC 8200 §3, §5; RFC 4443 §3).
 //!
-//! All look-ups of a batch are one call, in which the tables prefetch; then every packet meets its
+//! All look-ups of a batch are one call, in which their loads overlap; then every packet meets its
 //! adjacency and is rewritten for its link, sent into the tunnel, or refused.
 
 use crate::batch::Batch;

@@ -18,8 +18,6 @@ mod fib;
 #[cfg(not(loom))]
 pub mod layout;
 #[cfg(not(loom))]
-mod prefetch;
-#[cfg(not(loom))]
 pub mod punt;
 pub mod quiescence;
 #[cfg(not(loom))]

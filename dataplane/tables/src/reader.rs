@@ -12,7 +12,6 @@ use crate::layout::{
     ARENA_BYTES, ControlLine, LAYOUT_HASH, MAGIC, Offset, RootRecord, SEGMENT_BYTES, SegmentHeader, WORKERS,
     at, kind,
 };
-use crate::prefetch::prefetch;
 use crate::segment::{Access, Fixed, One, Region, Segment, SegmentError};
 use crate::settings::Settings;
 use crate::spsc::{Partner, PartnerLine};
@@ -200,26 +199,6 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn adjacency_limit(&self) -> u32 {
         u32::try_from(self.adjacencies.len()).unwrap_or(u32::MAX)
-    }
-
-    /// Hints that [`View::lookup4_batch`] will be asked for `key`.
-    #[inline]
-    pub fn prefetch4(&self, key: u32) {
-        fib::prefetch_root(self.fib4, (key >> 16) as u16);
-    }
-
-    /// Hints that [`View::lookup6_batch`] will be asked for an address with the upper half `hi`.
-    #[inline]
-    pub fn prefetch6(&self, hi: u64) {
-        fib::prefetch_root(self.fib6, (hi >> 48) as u16);
-    }
-
-    /// Hints that [`View::adjacency`] will be asked for `id`.
-    #[inline]
-    pub fn prefetch_adjacency(&self, id: NextHopId) {
-        if let Some(adjacency) = self.adjacency(id) {
-            prefetch(adjacency);
-        }
     }
 
     /// Whether no memory has been reclaimed since the view was made: then all that was read through it

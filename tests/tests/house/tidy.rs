@@ -13,7 +13,6 @@ const UNSAFE_ALLOWED: &[&str] = &[
     "dataplane/tables/src/quiescence.rs",
     "dataplane/tables/src/spsc.rs",
     "dataplane/tables/src/counters.rs",
-    "dataplane/tables/src/prefetch.rs",
     "dataplane/tables/src/fib/simd.rs",
     "dataplane/xsk/",
     "control/keeper/src/channel.rs",

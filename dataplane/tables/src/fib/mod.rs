@@ -11,7 +11,6 @@ mod build;
 
 use crate::adjacency::NextHopId;
 use crate::layout::{GRANULE, Offset};
-use crate::prefetch::prefetch;
 use crate::segment::Region;
 use crate::sync::{AtomicU32, Ordering};
 
@@ -38,12 +37,6 @@ const GRANULE_WORDS: usize = GRANULE / 4;
 /// The node that `entry` names, if it lies in mapped memory.
 fn node(region: &Region, entry: u32) -> Option<&Node> {
     region.atomics(Offset::new(entry & !CHILD).bytes())
-}
-
-/// Asks for the root entry of a key whose top 16 bits are `top`.
-#[inline]
-pub(crate) fn prefetch_root(root: &Root, top: u16) {
-    prefetch(&root[usize::from(top)]);
 }
 
 /// The arena as one call of a look-up sees it: one comparison a step keeps the walk inside.
