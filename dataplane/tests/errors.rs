@@ -142,6 +142,8 @@ fn sec_08_an_error_into_the_tunnel_passes_the_tunnels_checks() {
         (Ipv4Addr::new(8, 3, 0, 1), Reason::V4EmbeddedBogon),
         (Ipv4Addr::new(7, 7, 7, 7), Reason::OuterNoRoute),
         (Ipv4Addr::new(8, 4, 0, 1), Reason::Blackhole),
+        // An anycast source may speak, and is never answered (ICMP-02).
+        (Ipv4Addr::new(192, 88, 99, 1), Reason::V4EmbeddedBogon),
     ] {
         let mut packet = V6::between(sixtofour(site, 1), v6("2001:700::1")).in_tunnel();
         packet.source = site;
