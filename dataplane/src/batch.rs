@@ -35,6 +35,12 @@ impl<T> Column<T> {
         &mut self.0[usize::from(at) & MASK]
     }
 
+    /// Writes the value at place `count` (below [`BATCH`]), for loops that fill a column densely.
+    #[inline]
+    pub(crate) fn put(&mut self, count: usize, value: T) {
+        self.0[count & MASK] = value;
+    }
+
     /// The first `count` values.
     #[inline]
     pub(crate) fn first(&self, count: usize) -> &[T] {
@@ -75,13 +81,13 @@ impl List {
     /// Writes a position to place `count`; [`List::end`] says how many there are. For loops that keep
     /// the count themselves.
     #[inline]
-    pub(crate) fn put(&mut self, count: u8, at: u8) {
-        self.positions[usize::from(count) & MASK] = at;
+    pub(crate) fn put(&mut self, count: usize, at: u8) {
+        self.positions[count & MASK] = at;
     }
 
     #[inline]
-    pub(crate) fn end(&mut self, count: u8) {
-        self.count = usize::from(count);
+    pub(crate) fn end(&mut self, count: usize) {
+        self.count = count;
     }
 
     #[inline]

@@ -88,8 +88,8 @@ impl Pipeline {
             match read(slot, ours, scene, packet) {
                 Ok(destination) => {
                     self.live.put(count, at);
-                    *self.keys.hi.at_mut(count) = destination.hi;
-                    *self.keys.lo.at_mut(count) = destination.lo;
+                    self.keys.hi.put(count, destination.hi);
+                    self.keys.lo.put(count, destination.lo);
                     count += 1;
                 }
                 Err(reason) => {

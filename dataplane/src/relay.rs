@@ -74,7 +74,7 @@ impl Entering {
         for &at in self.list.as_slice() {
             match far_end(packets.at(at), batch.at(at), scene) {
                 Ok(address) => {
-                    *self.far_ends.at_mut(self.passed.len() as u8) = address;
+                    self.far_ends.put(self.passed.len(), address);
                     self.passed.push(at);
                 }
                 Err(reason) => refused.push(at, Verdict::from(reason)),
