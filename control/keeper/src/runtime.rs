@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Gid, Mode, OFlags};
@@ -12,6 +12,8 @@ use rustix::fs::{FlockOperation, Gid, Mode, OFlags};
 const LOCK: &str = "lock";
 /// Name of the list of children.
 const CHILDREN: &str = "children";
+/// The next list, while it is written.
+const CHILDREN_FRESH: &str = "children.new";
 
 /// Why the directory cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +59,22 @@ impl RuntimeDirectory {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
             Err(error) => return Err(unusable(error)),
         };
+        let mut lock = loop {
+            let lock = Self::lock(path)?;
+            // An instance that ends removes its file: what we locked may have been that one.
+            if is_named(&path.join(LOCK), &lock) {
+                break lock;
+            }
+        };
+        lock.set_len(0).map_err(unusable)?;
+        lock.rewind().map_err(unusable)?;
+        writeln!(lock, "{}", std::process::id()).map_err(unusable)?;
+        Ok(Self { path: path.to_path_buf(), lock, created })
+    }
+
+    /// Opens the lock file and locks it.
+    fn lock(path: &Path) -> Result<File, RuntimeError> {
+        let unusable = |cause: io::Error| RuntimeError::Unusable { path: path.to_path_buf(), cause };
         let mut lock = OpenOptions::new()
             .read(true)
             .write(true)
@@ -67,21 +85,17 @@ impl RuntimeDirectory {
             .open(path.join(LOCK))
             .map_err(unusable)?;
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
+            Ok(()) => Ok(lock),
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut pid = String::new();
                 let read = lock.read_to_string(&mut pid);
-                return Err(RuntimeError::Running {
+                Err(RuntimeError::Running {
                     path: path.to_path_buf(),
                     pid: read.map_or_else(|_| "unknown".into(), |_| pid.trim().into()),
-                });
+                })
             }
-            Err(error) => return Err(unusable(error.into())),
+            Err(error) => Err(unusable(error.into())),
         }
-        lock.set_len(0).map_err(unusable)?;
-        lock.rewind().map_err(unusable)?;
-        writeln!(lock, "{}", std::process::id()).map_err(unusable)?;
-        Ok(Self { path: path.to_path_buf(), lock, created })
     }
 
     /// Lets the group of control make its socket in the directory. Others may pass through; the
@@ -113,20 +127,32 @@ impl RuntimeDirectory {
     pub fn note_children(&self, children: &[Noted]) -> io::Result<()> {
         let text: String =
             children.iter().map(|child| format!("{} {}\n", child.pid, child.started)).collect();
-        let path = self.path.join(CHILDREN);
-        fs::write(&path, text)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
+        // A fresh file that takes the place of the old one: a keeper that is killed meanwhile leaves a
+        // whole list, and a link that control has put there is replaced, never followed.
+        let fresh = self.path.join(CHILDREN_FRESH);
+        let _ = fs::remove_file(&fresh);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+        file.write_all(text.as_bytes())?;
+        fs::rename(&fresh, self.path.join(CHILDREN))
     }
 
-    /// The children that a keeper before us wrote down.
+    /// The children that a keeper before us wrote down. A list by anybody else is not believed: its
+    /// processes would be killed.
     pub fn noted_children(&self) -> Vec<Noted> {
-        let text = fs::read_to_string(self.path.join(CHILDREN)).unwrap_or_default();
-        text.lines().filter_map(Noted::parse).collect()
+        let read = || -> io::Result<String> {
+            let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+            let file = OpenOptions::new().read(true).custom_flags(flags).open(self.path.join(CHILDREN))?;
+            let ours = file.metadata()?.uid() == rustix::process::geteuid().as_raw();
+            if ours { io::read_to_string(file) } else { Ok(String::new()) }
+        };
+        // No list: the keeper before us stopped in order, or there was none.
+        read().unwrap_or_default().lines().filter_map(Noted::parse).collect()
     }
 
     /// Removes our files, and the directory if we made it.
     pub fn remove(self) {
         let _ = fs::remove_file(self.path.join(CHILDREN));
+        let _ = fs::remove_file(self.path.join(CHILDREN_FRESH));
         let _ = fs::remove_file(self.path.join("admin.sock"));
         let _ = fs::remove_file(self.path.join(LOCK));
         if self.created {
@@ -134,6 +160,12 @@ impl RuntimeDirectory {
         }
         drop(self.lock);
     }
+}
+
+/// Whether `path` is (still) the name of the open file.
+fn is_named(path: &Path, file: &File) -> bool {
+    let same = |a: fs::Metadata, b: fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+    fs::symlink_metadata(path).is_ok_and(|named| file.metadata().is_ok_and(|open| same(named, open)))
 }
 
 /// A process that cannot be mistaken for a later one of the same number.
@@ -211,6 +243,35 @@ mod tests {
         std::os::unix::fs::symlink(&target, parent.path().join(LOCK)).unwrap();
         RuntimeDirectory::open(parent.path()).unwrap_err();
         assert_eq!(fs::read_to_string(&target).unwrap(), "keep me");
+    }
+
+    #[test]
+    fn a_lock_whose_name_was_taken_away_is_none() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join(LOCK);
+        let file = File::create(&path).unwrap();
+        assert!(is_named(&path, &file));
+        fs::remove_file(&path).unwrap();
+        assert!(!is_named(&path, &file));
+        File::create(&path).unwrap();
+        assert!(!is_named(&path, &file), "another file of the same name");
+    }
+
+    #[test]
+    fn a_link_in_place_of_the_list_is_neither_read_nor_written_through() {
+        let parent = tempfile::tempdir().unwrap();
+        let held = RuntimeDirectory::open(parent.path()).unwrap();
+        let target = parent.path().join("precious");
+        for link in [CHILDREN, CHILDREN_FRESH] {
+            fs::write(&target, "5 6\n").unwrap();
+            std::os::unix::fs::symlink(&target, parent.path().join(link)).unwrap();
+            assert_eq!(held.noted_children(), []);
+            let own = Noted::of(std::process::id().cast_signed()).unwrap();
+            held.note_children(&[own]).unwrap();
+            assert_eq!(held.noted_children(), [own]);
+            assert_eq!(fs::read_to_string(&target).unwrap(), "5 6\n");
+            fs::remove_file(parent.path().join(CHILDREN)).unwrap();
+        }
     }
 
     #[test]

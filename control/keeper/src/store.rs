@@ -100,13 +100,17 @@ impl WorkerStore {
         self.living = Life { incarnation, segments: Vec::new() };
     }
 
-    /// Keeps a worker's segment; gives the parcel for control.
-    pub(crate) fn add(&mut self, worker: u32, fd: OwnedFd) -> Parcel {
+    /// Keeps a worker's segment; gives the parcel for control. One life of a worker has one segment: a
+    /// second is refused, so that a data plane that was taken over cannot use up our descriptors.
+    pub(crate) fn add(&mut self, worker: u32, fd: OwnedFd) -> Option<Parcel> {
+        if self.living.segments.iter().any(|(known, _)| *known == worker) {
+            return None;
+        }
         let fd = Rc::new(fd);
         self.living.segments.push((worker, Rc::clone(&fd)));
         self.newest.retain(|(known, _)| *known != worker);
         self.newest.push((worker, Rc::clone(&fd)));
-        worker_segment(worker, self.living.incarnation, &fd)
+        Some(worker_segment(worker, self.living.incarnation, &fd))
     }
 
     /// The data plane died: its segments are final.
@@ -199,7 +203,8 @@ mod tests {
     fn the_dead_are_kept_until_they_are_added_up() {
         let mut store = WorkerStore::default();
         store.begin(1);
-        store.add(0, fd());
+        assert!(store.add(0, fd()).is_some());
+        assert!(store.add(0, fd()).is_none(), "a second segment of one life");
         assert_eq!(store.bury(), 1);
         store.begin(2);
         store.add(0, fd());

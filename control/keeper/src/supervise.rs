@@ -329,9 +329,12 @@ impl<'a> Supervisor<'a> {
         mut descriptors: Vec<OwnedFd>,
     ) -> Result<(), KeeperError> {
         match (message, descriptors.pop()) {
-            (Message::Segment(segment), Some(fd)) if segment.what == Segment::WORKER => {
-                let (message, fds) = self.workers.add(segment.worker, fd);
-                self.control.send(message, fds);
+            (Message::Segment(segment), Some(fd))
+                if segment.what == Segment::WORKER && segment.worker < u32::from(self.held.workers()) =>
+            {
+                if let Some((message, fds)) = self.workers.add(segment.worker, fd) {
+                    self.control.send(message, fds);
+                }
             }
             (Message::Ready(ready), _) => match ready.what {
                 Ready::MAPPED => self.control.send(message, Vec::new()),
