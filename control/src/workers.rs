@@ -168,26 +168,13 @@ impl Workers {
         })
     }
 
-    /// The census of each living worker: its frames by state (free, fill, batch, held, tx).
-    pub(crate) fn frames(&self) -> impl Iterator<Item = (u16, [usize; 5])> + '_ {
-        self.alive().map(|(number, worker)| {
-            let mut census = [0; 5];
-            for state in worker.view.ledger() {
-                // A state that does not exist is counted nowhere, and so the sum tells of it.
-                if let Some(count) = census.get_mut(usize::from(state)) {
-                    *count += 1;
-                }
-            }
-            (number, census)
-        })
-    }
-
     /// How many frames of a living worker are in each state of [`FRAME_STATES`].
     pub(crate) fn census(&self, number: u16) -> [u64; FRAME_STATES.len()] {
         let mut census = [0; FRAME_STATES.len()];
         let ledger =
             self.workers.get(&number).filter(|worker| worker.alive).map(|worker| worker.view.ledger());
         for byte in ledger.unwrap_or_default() {
+            // A state that does not exist is counted nowhere, and so the sum tells of it.
             if let Some(count) = census.get_mut(usize::from(byte)) {
                 *count += 1;
             }

@@ -134,15 +134,12 @@ impl Control {
             .parts
             .workers
             .figures()
-            .zip(self.parts.workers.frames())
-            .map(|((worker, figures), (_, [free, fill, batch, held, tx]))| {
+            .map(|(worker, figures)| {
                 let mut body = object(json!({ "worker": worker }));
                 body.extend(object(sums(&figures)));
                 let census = self.parts.workers.census(worker);
                 let frames = FRAME_STATES.iter().zip(census);
                 body.insert("frames".into(), frames.map(|(state, count)| (*state, json!(count))).collect());
-                let frames = json!({ "free": free, "fill": fill, "batch": batch, "held": held, "tx": tx });
-                body.insert("frames".into(), frames);
                 Value::Object(body)
             })
             .collect();
