@@ -13,7 +13,13 @@ pub(super) fn explain(error: &toml::de::Error) -> Finding {
         let known: Vec<&str> = words.collect();
         return unknown_key(&key, &known, place);
     }
-    let remedy = "see docs/configuration.md for what this key takes".to_owned();
+    // What serde refuses is a value; the rest is no TOML at all.
+    let value = ["invalid type", "invalid value", "invalid length", "missing field", "data did not match"];
+    let remedy = if value.iter().any(|begin| message.starts_with(begin)) {
+        "see docs/configuration.md for what this key takes".to_owned()
+    } else {
+        "the file is TOML: [section], [[list]], key = \"text\" or number".to_owned()
+    };
     Finding { cause: message.to_owned(), remedy, place }
 }
 

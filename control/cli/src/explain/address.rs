@@ -55,8 +55,11 @@ fn fact(key: &'static str, value: impl ToString, note: impl Into<String>) -> Fac
 fn decode4(address: Ipv4Addr) -> Vec<Fact> {
     let number = u32::from(address);
     let prefix = Ipv6Addr::from(embed::sixtofour(number, 0, 0).octets());
+    let [outer, embedded, private] = verdicts4(number);
     vec![
-        fact("bogon", verdict4(number), "as outer source / inside another address / inside a private domain"),
+        fact("as_outer_source", outer, ""),
+        fact("inside_6to4_or_teredo", embedded, ""),
+        fact("inside_a_private_domain", private, ""),
         fact("sixtofour_prefix", format!("{prefix}/48"), "RFC 3056 §2"),
         fact("isatap_identifier", format!("::{}:5efe:{address}", isatap_head(number)), "RFC 5214 §6.1"),
     ]
@@ -68,14 +71,17 @@ fn isatap_head(number: u32) -> &'static str {
 }
 
 /// What the table of bogons says of an IPv4 address in its three uses.
-fn verdict4(number: u32) -> String {
-    let Some(block) = block4(number) else {
-        return "accepted / accepted / accepted".into();
-    };
-    let word = |class| if block.class.contains(class) { "refused" } else { "accepted" };
-    let uses = [Class4::OUTER_BOGON, Class4::EMBEDDED_BOGON, Class4::PRIVATE_BOGON].map(word).join(" / ");
-    let lab = if block.lab_permits { "; the profile `lab` permits it" } else { "" };
-    format!("{uses}, {}{lab}", block.note)
+fn verdicts4(number: u32) -> [String; 3] {
+    let block = block4(number);
+    [Class4::OUTER_BOGON, Class4::EMBEDDED_BOGON, Class4::PRIVATE_BOGON].map(|class| {
+        match block.filter(|block| block.class.contains(class)) {
+            None => "accepted".into(),
+            Some(block) => {
+                let lab = if block.lab_permits { "; the profile `lab` permits it" } else { "" };
+                format!("refused, {}{lab}", block.note)
+            }
+        }
+    })
 }
 
 fn decode6(address: Ipv6Addr) -> Vec<Fact> {
@@ -128,8 +134,15 @@ fn teredo_facts(teredo: embed::Teredo) -> Vec<Fact> {
 
 /// A native address: only its block is known.
 fn kind(parts: Address) -> String {
-    if parts.hi == 0 && parts.lo >> 32 == 0xffff {
-        return "IPv4-mapped".into();
+    // One block of the table holds all these.
+    if parts.hi == 0 {
+        match (parts.lo, parts.lo >> 32) {
+            (0, _) => return "unspecified".into(),
+            (1, _) => return "loopback".into(),
+            (_, 0xffff) => return "IPv4-mapped".into(),
+            (_, 0) => return "IPv4-compatible".into(),
+            _ => {}
+        }
     }
     block6(parts).map_or_else(|| "native".into(), |block| block.note.to_owned())
 }

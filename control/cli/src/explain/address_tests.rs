@@ -53,10 +53,26 @@ fn bogons_are_named_with_their_rfc() {
     assert!(said("2001:db8::1", "bogon").contains("RFC 3849"));
     assert!(said("2001:db8::1", "bogon").contains("lab"));
     assert_eq!(said("2001:600::1", "bogon"), "accepted");
-    assert!(said("10.0.0.1", "bogon").contains("RFC 1918"));
-    assert_eq!(said("9.254.253.252", "bogon"), "accepted / accepted / accepted");
+    assert!(said("10.0.0.1", "as_outer_source").contains("RFC 1918"));
+    assert_eq!(said("10.0.0.1", "inside_a_private_domain"), "accepted");
+    for key in ["as_outer_source", "inside_6to4_or_teredo", "inside_a_private_domain"] {
+        assert_eq!(said("9.254.253.252", key), "accepted");
+    }
     assert_eq!(said("9.254.253.252", "sixtofour_prefix"), "2002:9fe:fdfc::/48");
     assert_eq!(said("192.168.0.1", "isatap_identifier"), "::0:5efe:192.168.0.1");
+}
+
+#[test]
+fn the_kinds_of_one_block_are_told_apart() {
+    for (address, kind) in [
+        ("::", "unspecified"),
+        ("::1", "loopback"),
+        ("::9.9.9.9", "IPv4-compatible"),
+        ("::ffff:9.9.9.9", "IPv4-mapped"),
+    ] {
+        assert_eq!(said(address, "kind"), kind);
+        assert!(said(address, "bogon").starts_with("refused"), "{address}");
+    }
 }
 
 #[test]
