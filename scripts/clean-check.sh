@@ -36,8 +36,13 @@ programs() {
 
 # Segments live as long as somebody holds or maps them; whoever does is named.
 segments() {
+    local pid segment name
     find /proc/[0-9]*/fd /proc/[0-9]*/map_files -lname '/memfd:sixlane*' -printf '%h %l\n' 2>/dev/null |
-        sed -E 's,^/proc/([0-9]+)/[a-z_]+ (/memfd:[^ ]*).*,memory segment \2 held by process \1,'
+        sed -E 's,^/proc/([0-9]+)/[a-z_]+ (/memfd:[^ ]*).*,\1 \2,' | sort -u |
+        while read -r pid segment; do
+            { name=$(<"/proc/$pid/comm"); } 2>/dev/null || continue
+            echo "memory segment $segment held by process $pid ($name)"
+        done
 }
 
 network() {
@@ -54,7 +59,10 @@ directories() {
 }
 
 list() {
-    { namespaces; processes; programs; segments; network; directories; } | LC_ALL=C sort -u
+    # A process that ends while it is looked at, or a tool that is not there, is no failure of the rest.
+    for part in namespaces processes programs segments network directories; do
+        "$part" || true
+    done | LC_ALL=C sort -u
 }
 
 if [ "${1:-}" = --snapshot ]; then
