@@ -24,7 +24,7 @@ build: deps ## build the program, target/debug/sixlane
 	@$(CARGO) build --package sixlane
 
 demo: build ## a relay and a real Linux 6to4 host, in this machine, in a minute (root)
-	@target/debug/sixlane lab demo
+	@$(or $(CARGO_TARGET_DIR),target)/debug/sixlane lab demo
 
 test: deps ## everything that must hold, in minutes (root); ends with the sums
 	@scripts/test.sh

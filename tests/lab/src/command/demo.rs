@@ -2,6 +2,7 @@
 
 use super::rates::Rates;
 use super::screen::{Ink, Screen};
+use super::{need_root, typed};
 use crate::socket::{Port, address};
 use crate::stream::{Pace, Stream, Tally, Way};
 use crate::{
@@ -32,6 +33,7 @@ pub struct DemoOptions {
 /// # Errors
 /// The step that did not show what it should.
 pub fn demo(options: &DemoOptions) -> Result<(), LabError> {
+    need_root()?;
     interrupt::watch()?;
     let screen = Arc::new(Screen::new(options.plain));
     let begin = Instant::now();
@@ -44,11 +46,13 @@ pub fn demo(options: &DemoOptions) -> Result<(), LabError> {
     }
     screen.say(&format!(
         "\nTaken down: nothing is left. The demonstration took {:.0} s.\n\
-         Build the same lab to stay with `sixlane lab up`; then try, as it will tell you:\n\
+         Build the same lab to stay: {} lab up\n\
+         It says in which namespace to try:\n\
          \x20 ping -c 3 2002:c001:203::1          from the native host to Linux's sit\n\
          \x20 traceroute6 -n 2002:c001:203::1     the relay answers as 2001:600::fe\n\
          \x20 sixlane show drops                  every refused packet, by reason and RFC clause",
-        begin.elapsed().as_secs_f64()
+        begin.elapsed().as_secs_f64(),
+        typed()?
     ));
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `sixlane lab up` and `sixlane lab down`: a laboratory that stays.
 
-use crate::relay::{Relay, program};
+use super::{need_root, typed};
+use crate::relay::Relay;
 use crate::{FarEnd, LabError, Topology, World, interrupt, registry};
 use std::path::PathBuf;
 
@@ -16,6 +17,7 @@ pub struct UpOptions {
 /// # Errors
 /// What could not be built; nothing is left behind then.
 pub fn up(options: &UpOptions) -> Result<(), LabError> {
+    need_root()?;
     interrupt::watch()?;
     let topology = match &options.topology {
         None => Topology::first_light()?,
@@ -36,8 +38,7 @@ pub fn up(options: &UpOptions) -> Result<(), LabError> {
 /// How to enter, what to try, how to take it down.
 fn describe(world: &World, relay: &Relay) -> Result<String, LabError> {
     let prefix = world.lab.prefix();
-    let sixlane = program()?;
-    let (sixlane, runtime) = (sixlane.display(), relay.runtime().display());
+    let (sixlane, runtime) = (typed()?, relay.runtime().display());
     let guest = &world.topology.guest;
     let (site4, _) = guest.ipv4.split_once('/').unwrap_or_default();
     let (site6, _) = guest.ipv6.split_once('/').unwrap_or_default();
@@ -62,17 +63,15 @@ fn describe(world: &World, relay: &Relay) -> Result<String, LabError> {
 /// # Errors
 /// No laboratory of that name.
 pub fn down(name: Option<&str>) -> Result<(), LabError> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(LabError::NotRoot);
-    }
+    need_root()?;
     let mut reaped = registry::reap();
     let kept = registry::kept();
     if let Some(name) = name
         && !kept.iter().any(|one| one == name)
     {
-        return Err(LabError::Topology(format!(
-            "there is no laboratory `{name}`; there are: {}",
-            kept.join(" ")
+        let others = if kept.is_empty() { "none".to_owned() } else { kept.join(" ") };
+        return Err(LabError::Shown(format!(
+            "there is no laboratory `{name}`: take down one of these: {others}"
         )));
     }
     for one in kept.into_iter().filter(|one| name.is_none_or(|name| name == one)) {
