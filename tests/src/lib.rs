@@ -68,7 +68,7 @@ impl Running {
     /// # Panics
     /// It does not hold.
     pub fn assert_identity(&self) {
-        let holds = eventually("the identity", Deadline::seconds(2), || {
+        let holds = eventually("the identity", Deadline::seconds(20), || {
             let total = &self.counters()["total"];
             let sum = |names: &[&str]| names.iter().map(|name| figure(total, name)).sum::<u64>();
             let came = sum(&["received", "injected", "generated"]);
@@ -91,7 +91,7 @@ impl Running {
     /// # Panics
     /// Frames are missing.
     pub fn assert_census(&self, total: Option<u64>) -> u64 {
-        let complete = eventually("the census", Deadline::seconds(2), || {
+        let complete = eventually("the census", Deadline::seconds(20), || {
             let quiet = ["batch", "held", "tx"].iter().all(|state| self.frames(state) == 0);
             let found = self.frames("free") + self.frames("fill");
             (quiet && found > 0 && total.is_none_or(|total| total == found)).then_some(found)

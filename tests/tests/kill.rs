@@ -24,7 +24,7 @@ fn kill_under_streams(lab: &Running, part: Part) -> (u64, Duration) {
     let flows = |lab: &Running| {
         for stream in &streams {
             stream
-                .progress(50, Deadline::seconds(10))
+                .progress(50, Deadline::seconds(30))
                 .unwrap_or_else(|error| panic!("{error}; {}", lab.relay.log()));
         }
     };

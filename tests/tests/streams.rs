@@ -12,7 +12,7 @@ fn flow(lab: &Running, way: Way) -> Tally {
     let pace = Pace { rate: 50_000, ..Pace::default() };
     let stream = Stream::start(&lab.world, way, pace).expect("sockets");
     stream
-        .progress(PACKETS, Deadline::seconds(20))
+        .progress(PACKETS, Deadline::seconds(60))
         .unwrap_or_else(|error| panic!("{error}; {}", lab.relay.log()));
     stream.finish().expect("stream")
 }
@@ -41,7 +41,7 @@ fn two_queues_and_two_workers_lose_nothing() {
     let streams = [Way::Encap, Way::Decap].map(|way| Stream::start(&lab.world, way, pace).expect("sockets"));
     for stream in &streams {
         stream
-            .progress(PACKETS / 4, Deadline::seconds(20))
+            .progress(PACKETS / 4, Deadline::seconds(60))
             .unwrap_or_else(|error| panic!("{error}; {}", lab.relay.log()));
     }
     for stream in streams {
