@@ -2,7 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "the helpers of a test may fail it")]
 
-use sixlane_lab::{FarEnd, Part, Process};
+use sixlane_lab::{Deadline, FarEnd, Part, Process, output, program};
 use sixlane_tests::Running;
 use std::process::Command;
 
@@ -46,6 +46,25 @@ fn control_has_two_capabilities() {
     let data_plane = lab.relay.part(Part::DataPlane).expect("a data plane");
     assert!(!uids(&process).contains(&0));
     assert_ne!(uids(&process), uids(&data_plane), "one uid for both");
+}
+
+/// The socket that is asked is for root and the members of `admin.group` (here: root's).
+#[test]
+fn the_admin_socket_answers_its_group_alone() {
+    let lab = Running::first_light(FarEnd::RawSocket).expect("a running relay");
+    let relay = lab.world.host("relay").expect("relay");
+    let sixlane = program().expect("the program");
+    let ask = |groups: &[&str]| {
+        let mut command = relay.command("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534"]).args(groups).arg(&sixlane);
+        command.args(["show", "status", "--runtime"]).arg(lab.relay.runtime());
+        output(&mut command, Deadline::seconds(20)).expect("it ends")
+    };
+    let member = ask(&["--groups", "0"]);
+    assert!(member.status.success(), "{}", member.stderr);
+    let stranger = ask(&["--clear-groups"]);
+    assert_eq!(stranger.status.code(), Some(1), "{}", stranger.stdout);
+    assert!(stranger.stderr.contains("become a member of its admin group"), "{}", stranger.stderr);
 }
 
 /// Every mapping of the tables in the data plane is read-only, and nobody of its uid can open one

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, IoSliceMut, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -51,18 +51,13 @@ pub(crate) fn ask(runtime: &Path, what: &str) -> Result<Answer, Failure> {
 }
 
 fn connect(runtime: &Path) -> Result<UnixStream, Failure> {
-    // Through the directory's descriptor: a socket's path may only be 107 bytes long.
-    let directory = std::fs::File::open(runtime).map_err(|error| match error.kind() {
-        ErrorKind::PermissionDenied => forbidden(runtime),
-        _ => Failure::not_running(runtime),
-    });
-    let path = match &directory {
-        Ok(directory) => {
-            format!("/proc/self/fd/{}/{SOCKET}", std::os::fd::AsRawFd::as_raw_fd(directory)).into()
-        }
-        // Members of the admin group may pass through the directory but not list it.
-        Err(_) => runtime.join(SOCKET),
-    };
+    // Through the directory's descriptor: a socket's path may only be 107 bytes long. Members of the admin
+    // group may pass through the directory but not open it.
+    let directory = std::fs::File::open(runtime);
+    let path = directory.as_ref().map_or_else(
+        |_| runtime.join(SOCKET),
+        |directory| format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd()).into(),
+    );
     UnixStream::connect(path).map_err(|error| match error.kind() {
         ErrorKind::PermissionDenied => forbidden(runtime),
         _ => Failure::not_running(runtime),
