@@ -29,25 +29,25 @@ pub fn up(options: &UpOptions) -> Result<(), LabError> {
     };
     let mut world = World::build(topology, FarEnd::Linux)?;
     let relay = world.relay()?;
-    world.guest()?.open_shell()?;
-    print!("{}", describe(&world, &relay)?);
+    let isp = world.host("isp")?.namespace().to_owned();
+    let address = world.topology.guest.ipv4.clone();
+    let shell = world.guest()?.open_shell(&isp, without_length(&address))?;
+    print!("{}", describe(&world, &relay, &shell)?);
     relay.keep();
     world.keep()
 }
 
 /// How to enter, what to try, how to take it down.
-fn describe(world: &World, relay: &Relay) -> Result<String, LabError> {
+fn describe(world: &World, relay: &Relay, shell: &str) -> Result<String, LabError> {
     let prefix = world.lab.prefix();
     let (sixlane, runtime) = (typed()?, relay.runtime().display());
-    let guest = &world.topology.guest;
-    let (site4, _) = guest.ipv4.split_once('/').unwrap_or_default();
-    let (site6, _) = guest.ipv6.split_once('/').unwrap_or_default();
+    let site6 = without_length(&world.topology.guest.ipv6);
     let mut text = format!("The laboratory {prefix} stands: {}.\n\n", world.topology.about);
     for host in &world.topology.hosts {
         text.push_str(&format!("  ip netns exec {prefix}-{:<8} COMMAND   # {}\n", host.name, host.about));
     }
     text.push_str(&format!(
-        "  ip netns exec {prefix}-isp busybox telnet {site4}   # a shell on the 6to4 host\n\n\
+        "  {shell}   # a shell on the 6to4 host\n\n\
          Try:\n\
          \x20 ip netns exec {prefix}-host6 ping -c 3 {site6}\n\
          \x20 ip netns exec {prefix}-host6 traceroute6 -n {site6}\n\
@@ -56,6 +56,11 @@ fn describe(world: &World, relay: &Relay) -> Result<String, LabError> {
         relay.log_file().display(),
     ));
     Ok(text)
+}
+
+/// The address of `address/length`.
+fn without_length(address: &str) -> &str {
+    address.split_once('/').map_or(address, |(address, _)| address)
 }
 
 /// Takes laboratories of `sixlane lab up` down: the named one, or all.

@@ -37,6 +37,8 @@ impl Uml {
         let directory = lab.directory().join(format!("guest-{}", host.name()));
         let initramfs = directory.join("initramfs");
         let console = directory.join("console");
+        // What a guest that ended has left would be in the way of the next.
+        let _ = std::fs::remove_dir_all(&directory);
         std::fs::create_dir_all(&directory)
             .and_then(|()| std::fs::write(&initramfs, initramfs_bytes()?))
             .map_err(|error| LabError::io("making the guest's initramfs", error))?;
