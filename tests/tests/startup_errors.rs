@@ -169,6 +169,19 @@ fn every_refusal_is_a_sentence_and_leaves_nothing() {
 }
 
 #[test]
+fn a_port_with_jumbo_frames_is_told_what_to_do() {
+    let machine = Machine::new();
+    let runtime = machine.directory.join("runtime");
+    machine.host.ip("link set wan6 mtu 1779").expect("a longer MTU");
+    let output = machine.run("", GOOD, &runtime);
+    assert_said("jumbo frames", &output, 1, &["wan6", "1779", "ip link set dev wan6 mtu 1778"]);
+    machine.assert_untouched("jumbo frames", &runtime);
+    machine.host.ip("link set wan6 mtu 1778").expect("the remedy");
+    let mut relay = Relay::start(&machine.lab, &machine.host, GOOD).expect("it starts as it was told");
+    assert!(relay.stop().expect("it stops").success());
+}
+
+#[test]
 fn a_missing_file_is_a_wrong_usage() {
     let machine = Machine::new();
     for verb in ["run", "check"] {
