@@ -1,7 +1,7 @@
 //! TCP between the native host and the guest.
 
 use crate::socket::address;
-use crate::{Deadline, LabError, World, deadline};
+use crate::{Deadline, LabError, World, deadline, interrupt};
 use std::io::{Read, Write};
 use std::net::{SocketAddrV6, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -68,6 +68,7 @@ impl ToGuest {
         let begin = Instant::now();
         let zeros = [0; 16_384];
         while let left @ 1.. = bytes - sent.load(Ordering::Relaxed) {
+            interrupt::check()?;
             let part = &zeros[..left.min(zeros.len())];
             self.stream.write_all(part).map_err(fail("writing"))?;
             sent.fetch_add(part.len(), Ordering::Release);
@@ -105,6 +106,7 @@ pub fn from_guest(world: &mut World, bytes: usize) -> Result<Transfer, LabError>
     let begin = Instant::now();
     let (mut count, mut buffer) = (0, vec![0; 65_536]);
     while count < bytes {
+        interrupt::check()?;
         let length = stream.read(&mut buffer).map_err(fail("reading"))?;
         let right = buffer.get(..length).is_some_and(|part| part.iter().all(|byte| *byte == 0));
         if length == 0 || !right {

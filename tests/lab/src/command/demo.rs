@@ -48,9 +48,9 @@ pub fn demo(options: &DemoOptions) -> Result<(), LabError> {
         "\nTaken down: nothing is left. The demonstration took {:.0} s.\n\
          Build the same lab to stay: {} lab up\n\
          It says in which namespace to try:\n\
-         \x20 ping -c 3 2002:c001:203::1          from the native host to Linux's sit\n\
-         \x20 traceroute6 -n 2002:c001:203::1     the relay answers as 2001:600::fe\n\
-         \x20 sixlane show drops                  every refused packet, by reason and RFC clause",
+         \x20 ping -c 3 2002:c001:203::1       from the native host to Linux's sit\n\
+         \x20 traceroute6 -n 2002:c001:203::1  the relay answers as 2001:600::fe\n\
+         \x20 sixlane show drops               every refused packet, by reason and RFC clause",
         begin.elapsed().as_secs_f64(),
         typed()?
     ));
@@ -83,7 +83,7 @@ fn show(screen: &Arc<Screen>) -> Result<(), LabError> {
     kills(screen, &mut world, &relay)?;
     let peak = rates.finish();
     screen.say(&format!(
-        "  busiest quarter second: {} pps into the tunnel, {} pps out of it {}",
+        "  busiest quarter second: {} pps into the tunnel, {} pps out of it\n    {}",
         peak.tunnel_out,
         peak.native_in,
         screen.ink(Ink::Dim, &format!("({NOT_LINE_RATE})"))
@@ -100,14 +100,14 @@ fn reach(screen: &Screen, world: &mut World) -> Result<(), LabError> {
     let native = world.host("host6")?.clone();
     screen.step("Ping");
     let out = native.run("ping -6 -n -i 0.2 -c 5 -W 5 2002:c001:203::1")?;
-    screen.say(&format!("  native host → 6to4 host: {}", last_line(&out)));
+    screen.say(&format!("  native → 6to4: {}", last_line(&out)));
     let back = world.guest()?.sh("ping6 -c 3 -W 5 2001:600::1")?;
-    screen.say(&format!("  6to4 host → native host: {}", last_line(&back)));
+    screen.say(&format!("  6to4 → native: {}", last_line(&back)));
 
     screen.step("Traceroute (hop 1 is the relay's own ICMPv6)");
     let out = native.run("traceroute6 -n -q 1 -w 3 -m 4 2002:c001:203::1")?;
     let back = world.guest()?.sh("traceroute6 -n -q 1 -w 3 -m 4 2001:600::1")?;
-    for (name, trace) in [("native host → 6to4 host", out), ("6to4 host → native host", back)] {
+    for (name, trace) in [("native → 6to4", out), ("6to4 → native", back)] {
         if !trace.contains("2001:600::fe") {
             return Err(LabError::Shown(format!("the relay is not in the route:\n{trace}")));
         }
@@ -126,7 +126,7 @@ fn transfers(screen: &Screen, world: &mut World) -> Result<(), LabError> {
     screen.step("TCP");
     let out = transfer::to_guest(world, TRANSFER_BYTES)?;
     let back = transfer::from_guest(world, TRANSFER_BYTES)?;
-    for (name, done) in [("native host → 6to4 host", out), ("6to4 host → native host", back)] {
+    for (name, done) in [("native → 6to4", out), ("6to4 → native", back)] {
         if done.bytes != TRANSFER_BYTES {
             return Err(LabError::Shown(format!("{name}: only {} bytes arrived", done.bytes)));
         }
@@ -161,16 +161,17 @@ fn kills(screen: &Screen, world: &mut World, relay: &Relay) -> Result<(), LabErr
     let complete = screen.ink(Ink::Green, "complete");
     let bytes = outcome.bytes / 1_000_000;
     screen.say(&format!("  the TCP transfer of {bytes} MB: {complete}, the connection lived through both"));
+    screen.say("  two numbered streams beside it:");
     for (name, stream) in ["into the tunnel", "out of the tunnel"].iter().zip(streams) {
         stream.progress(200, Deadline::seconds(10))?;
-        screen.say(&format!("  the numbered stream {name}: {}", losses(&stream.finish()?)));
+        screen.say(&format!("    {name}: {}", losses(&stream.finish()?)));
     }
     Ok(())
 }
 
 fn losses(tally: &Tally) -> String {
     format!(
-        "{} sent, {} lost, {} doubled, longest silence {} ms",
+        "{} sent, {} lost, {} doubled, silent {} ms at most",
         tally.sent,
         tally.lost(),
         tally.doubled,
@@ -207,7 +208,7 @@ fn set(screen: &Screen, part: Part, text: String) {
 
 /// Sends one packet with a lie in it, and shows its reason and what `explain` says of its bytes.
 fn spoof(screen: &Screen, world: &World, relay: &Relay) -> Result<(), LabError> {
-    screen.step("A spoofed packet: the inner source claims 8.8.8.8, the outer source is 192.1.2.3");
+    screen.step("A spoofed packet: its inner source claims 8.8.8.8, it comes from 192.1.2.3");
     let liar = Ipv6Addr::new(0x2002, 0x808, 0x808, 0, 0, 0, 0, 1);
     let inner = packet::echo_request(liar, address::HOST6, 64);
     let bytes = packet::protocol41(address::SITE4, address::RELAY4, &inner);
@@ -218,12 +219,7 @@ fn spoof(screen: &Screen, world: &World, relay: &Relay) -> Result<(), LabError> 
         now.into_iter().find(|row| !before.contains(row))
     })?;
     let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
-    screen.say(&format!(
-        "  refused as {} ({}): {}",
-        screen.ink(Ink::Red, &text("reason")),
-        text("clause"),
-        text("text")
-    ));
+    screen.say(&format!("  refused as {} ({})", screen.ink(Ink::Red, &text("reason")), text("clause")));
     screen.say(&format!("  $ sixlane explain {}…", packet::hex(&bytes[..24])));
     let explained = relay.show(&["explain", &packet::hex(&bytes)])?;
     for line in explained.lines() {
