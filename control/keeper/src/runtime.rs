@@ -15,6 +15,10 @@ const CHILDREN: &str = "children";
 /// The next list, while it is written.
 const CHILDREN_FRESH: &str = "children.new";
 
+/// Stands behind the pid in the lock file when the directory was made with it: whoever stops in order
+/// after a keeper that was killed takes the directory away.
+const MADE: &str = " (made this directory)";
+
 /// Why the directory cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
@@ -66,9 +70,14 @@ impl RuntimeDirectory {
                 break lock;
             }
         };
+        let mut before = String::new();
+        // What is no text was not written by us.
+        let _ = lock.read_to_string(&mut before);
+        let created = created || before.trim_end().ends_with(MADE);
+        let made = if created { MADE } else { "" };
         lock.set_len(0).map_err(unusable)?;
         lock.rewind().map_err(unusable)?;
-        writeln!(lock, "{}", std::process::id()).map_err(unusable)?;
+        writeln!(lock, "{}{made}", std::process::id()).map_err(unusable)?;
         Ok(Self { path: path.to_path_buf(), lock, created })
     }
 
@@ -91,7 +100,7 @@ impl RuntimeDirectory {
                 let read = lock.read_to_string(&mut pid);
                 Err(RuntimeError::Running {
                     path: path.to_path_buf(),
-                    pid: read.map_or_else(|_| "unknown".into(), |_| pid.trim().into()),
+                    pid: read.map_or_else(|_| "unknown".into(), |_| pid.trim().trim_end_matches(MADE).into()),
                 })
             }
             Err(error) => Err(unusable(error.into())),
@@ -226,6 +235,16 @@ mod tests {
         assert_eq!(text, format!("{}\n", std::process::id()));
         held.remove();
         assert!(parent.path().exists(), "the directory was not ours to remove");
+    }
+
+    #[test]
+    fn a_directory_that_a_killed_keeper_had_made_is_removed_by_the_next() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("run");
+        drop(RuntimeDirectory::open(&path).unwrap());
+        assert!(path.join(LOCK).exists(), "as if it had been killed");
+        RuntimeDirectory::open(&path).unwrap().remove();
+        assert!(!path.exists());
     }
 
     #[test]
