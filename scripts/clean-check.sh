@@ -9,17 +9,16 @@ namespaces() {
     ip netns list 2>/dev/null | awk '$1 ~ /^sx/ { print "network namespace " $1 }'
 }
 
-# A process is named with its start time, so that a reused number is a new one.
+# A process is named with its start time, so that a reused number is a new one. One reader for all of them:
+# a process that ends meanwhile is only a file that cannot be read.
 processes() {
-    local stat name state start
-    for stat in /proc/[0-9]*/stat; do
-        { name=$(<"${stat%stat}comm") && read -r -a state <<<"$(sed 's/.*) //' "$stat")"; } 2>/dev/null || continue
-        case "$name" in sixlane* | linux.uml*) ;; *) continue ;; esac
-        [ "${state[0]}" != Z ] || continue
-        start=${state[19]}
-        stat=${stat%/stat}
-        echo "process ${stat#/proc/} ($name, started at $start)"
-    done
+    cat /proc/[0-9]*/stat 2>/dev/null | awk '{
+        name = rest = $0
+        sub(/^[0-9]+ \(/, "", name); sub(/\) [A-Za-z] .*/, "", name)
+        sub(/.*\) /, "", rest); split(rest, field, " ")
+        if (name ~ /^(sixlane|linux\.uml)/ && field[1] != "Z")
+            print "process " $1 " (" name ", started at " field[20] ")"
+    }'
 }
 
 programs() {
@@ -40,7 +39,7 @@ segments() {
     find /proc/[0-9]*/fd /proc/[0-9]*/map_files -lname '/memfd:sixlane*' -printf '%h %l\n' 2>/dev/null |
         sed -E 's,^/proc/([0-9]+)/[a-z_]+ (/memfd:[^ ]*).*,\1 \2,' | sort -u |
         while read -r pid segment; do
-            { name=$(<"/proc/$pid/comm"); } 2>/dev/null || continue
+            name=$(cat "/proc/$pid/comm" 2>/dev/null) || continue
             echo "memory segment $segment held by process $pid ($name)"
         done
 }
