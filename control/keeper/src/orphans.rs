@@ -11,9 +11,11 @@ use crate::runtime::Noted;
 /// How long the kernel may take to end a killed process.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Kills the noted processes that still live and waits for their end. While they go, the fence of
-/// the instance before stands, so the kernel answers no tunnel packet.
+/// Kills the noted processes that still live and waits for their end: all at once, because each may take
+/// its time in giving up its interfaces. While they go, the fence of the instance before stands, so the
+/// kernel answers no tunnel packet.
 pub(crate) fn end(noted: &[Noted]) {
+    let mut ending = Vec::new();
     for process in noted {
         let Some(pid) = Pid::from_raw(process.pid) else {
             continue;
@@ -27,8 +29,13 @@ pub(crate) fn end(noted: &[Noted]) {
         }
         tracing::warn!("ending process {} of a keeper that was killed", process.pid);
         if rustix::process::pidfd_send_signal(&pidfd, Signal::KILL).is_ok() {
-            let patience = rustix::time::Timespec::try_from(PATIENCE).ok();
-            let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], patience.as_ref());
+            ending.push((process.pid, pidfd));
+        }
+    }
+    let patience = rustix::time::Timespec::try_from(PATIENCE).ok();
+    for (pid, pidfd) in ending {
+        if !matches!(poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], patience.as_ref()), Ok(1)) {
+            tracing::warn!("process {pid} was killed and has not ended in {} s", PATIENCE.as_secs());
         }
     }
 }
