@@ -133,7 +133,13 @@ mod tests {
     fn figures_add_up_and_balance() {
         let mut counters = CounterSnapshot { received: 5, transmitted: 3, ..CounterSnapshot::default() };
         counters.dropped[0] = 1;
-        let port = PortSnapshot { rx_packets: 5, rx_bytes: 500, tx_packets: 3, tx_bytes: 300 };
+        let port = PortSnapshot {
+            rx_packets: 5,
+            rx_bytes: 500,
+            tx_packets: 3,
+            tx_bytes: 300,
+            ..PortSnapshot::default()
+        };
         let mut figures = Figures::default();
         figures.add(&counters, &[port]);
         figures.add(&counters, &[PortSnapshot::default(), port]);

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 
 use sixlane_tables::punt::NeighbourWanted;
 use sixlane_tables::spsc::{Consumer, PartnerLine};
-use sixlane_tables::{NextHopId, SegmentError, WorkerEpoch, WorkerView};
+use sixlane_tables::{NextHopId, SegmentError, SocketSnapshot, WorkerEpoch, WorkerView};
 
 use crate::figures::{Dead, Figures};
 
@@ -166,6 +166,17 @@ impl Workers {
             figures.add(&worker.view.counters(), &worker.view.ports());
             (number, figures)
         })
+    }
+
+    /// What the kernel dropped at a port. The sockets outlive the data plane, so the living know it all.
+    pub(crate) fn socket_losses(&self, port: u8) -> SocketSnapshot {
+        let mut sum = SocketSnapshot::default();
+        for (_, worker) in self.alive() {
+            if let Some(port) = worker.view.ports().get(usize::from(port)) {
+                sum.add(&port.sockets);
+            }
+        }
+        sum
     }
 
     /// How many frames of a living worker are in each state of [`FRAME_STATES`].

@@ -14,7 +14,7 @@ pub use xdp::XdpPort;
 use crate::batch::{Batch, Extent, Slot};
 use sixlane_tables::settings::PORT_MTU_MAX;
 use sixlane_wire::ethernet::HEADER_LEN;
-use sixlane_xsk::{FRAME_BYTES, Frame, FramePool, WakeError};
+use sixlane_xsk::{FRAME_BYTES, Frame, FramePool, QueueStatistics, WakeError};
 use std::os::fd::BorrowedFd;
 
 /// Where the kernel puts received data in a chunk, in bytes: room for headers in front of it.
@@ -97,6 +97,11 @@ pub trait Port<'a> {
     /// # Errors
     /// The port cannot send now; what was queued stays queued.
     fn wake(&mut self) -> Result<(), WakeError>;
+
+    /// Loss in front of the worker since the port was opened, as the other side counts it. A system call.
+    fn losses(&self) -> QueueStatistics {
+        QueueStatistics::default()
+    }
 
     /// What to sleep on until something arrives; `None` where nothing can.
     fn fd(&self) -> Option<BorrowedFd<'_>>;

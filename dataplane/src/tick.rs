@@ -5,8 +5,8 @@ use crate::run::Idle;
 use crate::worker::Worker;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::{ClockId, Timespec, clock_gettime};
-use sixlane_tables::Tables;
 use sixlane_tables::settings::PORTS;
+use sixlane_tables::{SocketSnapshot, Tables};
 use sixlane_xsk::FramePool;
 use std::sync::Arc;
 
@@ -15,6 +15,9 @@ const PATIENCE: u32 = 1_000;
 
 /// The longest sleep: the heartbeat must not look late (control alarms at 100 ms).
 const REST: Timespec = Timespec { tv_sec: 0, tv_nsec: 40_000_000 };
+
+/// How often the kernel is asked for its loss figures, in nanoseconds.
+const LOSSES: u64 = 1_000_000_000;
 
 /// Whether the worker should rest.
 #[derive(Debug)]
@@ -52,6 +55,29 @@ impl<'a, P: Port<'a>> Worker<'a, P> {
         counters.punt_lost.add(self.pipeline.neighbours.take_lost());
         self.segment.epoch().quiesce(self.tables.token());
         self.segment.epoch().beat(now);
+        if now >= self.next_losses {
+            self.note_losses(now);
+        }
+    }
+
+    /// Shows what the kernel dropped before the worker could have it.
+    #[cold]
+    fn note_losses(&mut self, now: u64) {
+        self.next_losses = now + LOSSES;
+        for (index, shared) in self.segment.ports().iter().enumerate() {
+            let mut sum = SocketSnapshot::default();
+            for port in self.ports.iter().filter(|port| usize::from(port.index()) == index) {
+                let losses = port.losses();
+                sum.add(&SocketSnapshot {
+                    rx_dropped: losses.rx_dropped,
+                    rx_ring_full: losses.rx_ring_full,
+                    fill_ring_empty: losses.fill_ring_empty,
+                    rx_invalid: losses.rx_invalid,
+                    tx_invalid: losses.tx_invalid,
+                });
+            }
+            shared.sockets.set(&sum);
+        }
     }
 
     /// Goes over to another set of tables, between two turns. Gives the old set back.

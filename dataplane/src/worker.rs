@@ -25,6 +25,8 @@ pub struct Worker<'a, P> {
     egress: [u8; PORTS],
     /// Where the next batch begins to be gathered, so that no port is always last.
     first: usize,
+    /// When the kernel is asked next what it dropped, in nanoseconds.
+    pub(crate) next_losses: u64,
     pub(crate) pool: FramePool<'a>,
     pub(crate) segment: &'a WorkerSegment,
     pub(crate) tables: Arc<Tables>,
@@ -55,6 +57,7 @@ impl<'a, P: Port<'a>> Worker<'a, P> {
             ports,
             egress,
             first: 0,
+            next_losses: now,
             pool,
             segment,
             tables,

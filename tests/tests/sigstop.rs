@@ -43,6 +43,28 @@ fn a_neighbour_changed_while_the_data_plane_stood_still_is_used_afterwards() {
     assert_eq!(same, process.pid(), "the data plane was replaced");
 }
 
+/// What comes while the data plane stands still and its ring is full is lost in the kernel, and seen.
+#[test]
+fn loss_in_front_of_a_stopped_data_plane_is_shown() {
+    let small = "\n[dataplane]\nstuck_seconds = 0\nrx_ring = 64\n";
+    let lab = Running::with(FarEnd::RawSocket, |config| format!("{config}{small}")).expect("a running relay");
+    let process = lab.relay.part(Part::DataPlane).expect("a data plane");
+    process.signal(Signal::STOP);
+    let native = Port::forger6(lab.world.host("host6").expect("host6")).expect("raw socket");
+    let echo = packet::echo_request(address::HOST6, address::SITE6, 64);
+    for _ in 0..200 {
+        native.send6(&echo, address::SITE6, 0).expect("sent");
+    }
+    process.signal(Signal::CONT);
+    let lost = eventually("the kernel's figure", Deadline::seconds(20), || {
+        let counters = lab.counters();
+        let wan6 = counters["ports"].as_array()?.iter().find(|port| port["name"] == "wan6")?.clone();
+        wan6["sockets"]["rx_ring_full"].as_u64().filter(|&lost| lost >= 100)
+    });
+    let lost = lost.expect("shown");
+    assert!(lost <= 200 - 64, "{lost}: more than there was no room for");
+}
+
 /// FAIL-02: a control that stands still costs nothing; it works again when it goes on.
 #[test]
 fn a_stopped_control_costs_no_packet() {

@@ -53,5 +53,8 @@ fn two_queues_and_two_workers_lose_nothing() {
     assert_eq!(counters["workers"].as_array().map(Vec::len), Some(2), "{counters:#}");
     for port in counters["ports"].as_array().into_iter().flatten() {
         assert_eq!(port["xdp"]["no_socket"], 0, "a queue has no socket: {port:#}");
+        for loss in ["rx_dropped", "rx_ring_full", "rx_invalid", "tx_invalid"] {
+            assert_eq!(port["sockets"][loss], 0, "the kernel dropped: {port:#}");
+        }
     }
 }

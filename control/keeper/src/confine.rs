@@ -16,10 +16,11 @@ use crate::host;
 use crate::users::Identity;
 
 /// System calls of a worker thread after its start: at most twelve (TGT-18). `write` is for last words.
-const WORKER_CALLS: [i64; 10] = [
+const WORKER_CALLS: [i64; 11] = [
     libc::SYS_ppoll,
     libc::SYS_sendto,
     libc::SYS_recvfrom,
+    libc::SYS_getsockopt,
     libc::SYS_clock_gettime,
     libc::SYS_futex,
     libc::SYS_write,

@@ -1,6 +1,8 @@
 //! Answers to the operator. Every key here is part of the interface: `show --json` prints these
 //! objects, and a test freezes their keys.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 use sixlane_tables::adjacency::kind;
 use sixlane_tunnel::Reason;
@@ -163,9 +165,11 @@ impl Control {
                     "not_our_mac": xdp.not_our_mac,
                 })
             });
+            let sockets = self.parts.workers.socket_losses(fact.index);
             json!({
                 "index": fact.index,
                 "name": fact.name,
+                "sockets": BTreeMap::from(sockets.named()),
                 "rx_packets": figures.rx_packets,
                 "rx_bytes": figures.rx_bytes,
                 "tx_packets": figures.tx_packets,

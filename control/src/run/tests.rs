@@ -136,7 +136,8 @@ fn the_keys_of_all_answers_are_frozen() {
     assert_eq!(counters["ports"][1]["name"], "wan6");
     assert_eq!(
         key_list(&counters["ports"]),
-        "index name rx_bytes rx_packets tx_bytes tx_packets xdp xdp.no_socket xdp.not_our_mac xdp.passed \
+        "index name rx_bytes rx_packets sockets sockets.fill_ring_empty sockets.rx_dropped sockets.rx_invalid \
+         sockets.rx_ring_full sockets.tx_invalid tx_bytes tx_packets xdp xdp.no_socket xdp.not_our_mac xdp.passed \
          xdp.redirected xdp.seen"
     );
 }

@@ -2,7 +2,7 @@
 
 use super::{Arrived, Port, Submitted};
 use crate::batch::{Batch, Slot};
-use sixlane_xsk::{FramePool, Queue, WakeError};
+use sixlane_xsk::{FramePool, Queue, QueueStatistics, WakeError};
 use std::os::fd::BorrowedFd;
 
 /// An AF_XDP socket of a port.
@@ -65,6 +65,11 @@ impl<'a> Port<'a> for XdpPort<'a> {
 
     fn wake(&mut self) -> Result<(), WakeError> {
         self.queue.wake()
+    }
+
+    fn losses(&self) -> QueueStatistics {
+        // A socket that cannot be asked has gone with its port.
+        self.queue.statistics().unwrap_or_default()
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {

@@ -26,6 +26,11 @@ impl Counter {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(n), Ordering::Relaxed);
     }
 
+    /// Follows a figure that somebody else counts. Owner only.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
     /// The figure now.
     #[inline]
     #[must_use]
@@ -170,6 +175,60 @@ pub struct PortCounters {
     pub tx_packets: Counter,
     /// Their bytes.
     pub tx_bytes: Counter,
+    /// Loss that the kernel counts.
+    pub sockets: SocketCounters,
+}
+
+macro_rules! sockets {
+    ($($name:ident: $text:literal,)+) => {
+        /// Loss that the kernel counts for the worker's sockets of a port (XDP_STATISTICS), since these
+        /// were made; the worker asks once a second. Outside the identity: the worker never had these.
+        #[repr(C)]
+        #[derive(Debug, Default, FromBytes)]
+        pub struct SocketCounters {
+            $(#[doc = $text] pub $name: Counter,)+
+        }
+
+        /// [`SocketCounters`] at one moment, of one worker or a sum over several.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct SocketSnapshot {
+            $(#[doc = $text] pub $name: u64,)+
+        }
+
+        impl SocketCounters {
+            /// The figures now.
+            #[must_use]
+            pub fn snapshot(&self) -> SocketSnapshot {
+                SocketSnapshot { $($name: self.$name.get(),)+ }
+            }
+
+            /// Shows other figures. Owner only.
+            pub fn set(&self, figures: &SocketSnapshot) {
+                $(self.$name.set(figures.$name);)+
+            }
+        }
+
+        impl SocketSnapshot {
+            /// Adds the figures of other sockets.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$name = self.$name.wrapping_add(other.$name);)+
+            }
+
+            /// The figures with their names.
+            #[must_use]
+            pub fn named(&self) -> [(&'static str, u64); [$(stringify!($name)),+].len()] {
+                [$((stringify!($name), self.$name)),+]
+            }
+        }
+    };
+}
+
+sockets! {
+    rx_dropped: "Packets that the kernel dropped for want of a frame to receive into, or for their size.",
+    rx_ring_full: "Packets that it dropped because the worker was late and the RX ring was full.",
+    fill_ring_empty: "How often it found no frame to receive into.",
+    rx_invalid: "Fill ring entries that it refused.",
+    tx_invalid: "TX ring entries that it refused.",
 }
 
 /// [`PortCounters`] at one moment.
@@ -183,6 +242,8 @@ pub struct PortSnapshot {
     pub tx_packets: u64,
     /// Their bytes.
     pub tx_bytes: u64,
+    /// Loss that the kernel counts.
+    pub sockets: SocketSnapshot,
 }
 
 impl PortCounters {
@@ -194,6 +255,7 @@ impl PortCounters {
             rx_bytes: self.rx_bytes.get(),
             tx_packets: self.tx_packets.get(),
             tx_bytes: self.tx_bytes.get(),
+            sockets: self.sockets.snapshot(),
         }
     }
 }
@@ -205,6 +267,7 @@ impl PortSnapshot {
         self.rx_bytes = self.rx_bytes.wrapping_add(other.rx_bytes);
         self.tx_packets = self.tx_packets.wrapping_add(other.tx_packets);
         self.tx_bytes = self.tx_bytes.wrapping_add(other.tx_bytes);
+        self.sockets.add(&other.sockets);
     }
 }
 

@@ -41,7 +41,7 @@ mod tests;
 pub use crate::{
     adjacency::{Adjacency, NextHopId},
     classes::ClassRange,
-    counters::{CounterSnapshot, Counters, PortCounters, PortSnapshot},
+    counters::{CounterSnapshot, Counters, PortCounters, PortSnapshot, SocketCounters, SocketSnapshot},
     quiescence::{EpochLine, WorkerEpoch},
     reader::{Corrupt, Tables, View},
     segment::{Pages, Segment, SegmentError},

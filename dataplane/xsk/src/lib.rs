@@ -33,6 +33,6 @@ pub mod umem;
 pub use handover::{Predecessor, TakeOver};
 pub use ledger::{FrameState, Ledger};
 pub use pool::{Census, FramePool};
-pub use queue::{Queue, Received, Rings, WakeError};
+pub use queue::{Queue, QueueStatistics, Received, Rings, WakeError};
 pub use socket::RingSizes;
 pub use umem::{FRAME_BYTES, Frame, Memory, Umem};

@@ -106,6 +106,8 @@ pub(super) fn counters(answer: &Value) -> String {
             right("to us", "/xdp/redirected"),
             right("to the kernel", "/xdp/passed"),
             right("no socket", "/xdp/no_socket"),
+            right("rx ring full", "/sockets/rx_ring_full"),
+            right("rx dropped", "/sockets/rx_dropped"),
         ],
     );
     format!("{}{identity}\n{ports}", table.render())
