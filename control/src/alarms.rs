@@ -17,6 +17,12 @@ pub(crate) enum Alarm {
     NeighbourTableFull,
     /// The source of ICMPv6 errors is on no interface.
     RouterAddress,
+    /// The relay's own IPv4 address is on no interface any more.
+    RelayAddress,
+    /// A port's interface has been deleted, or changed so that it cannot be a port.
+    PortUnfit,
+    /// The XDP program's sets do not hold what they should.
+    ProgramSets,
     /// The kernel's changes cannot be followed.
     NetlinkBroken,
     /// The admin socket is not there.
@@ -33,6 +39,9 @@ impl Alarm {
             Self::WorkerStuck => "worker_stuck",
             Self::NeighbourTableFull => "neighbour_table_full",
             Self::RouterAddress => "router_address",
+            Self::RelayAddress => "relay_address",
+            Self::PortUnfit => "port_unfit",
+            Self::ProgramSets => "program_sets",
             Self::NetlinkBroken => "netlink_broken",
             Self::AdminSocket => "admin_socket",
         }

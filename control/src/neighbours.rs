@@ -34,7 +34,7 @@ const PREFIX_RATE: u32 = 64;
 const PREFIX_BURST: u32 = 128;
 
 /// A prefix on the link of a port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct OnLink {
     pub(crate) ifindex: u32,
     pub(crate) net: IpNet,
@@ -47,6 +47,8 @@ pub(crate) enum Change {
     Up(Key, [u8; 6]),
     /// It cannot be reached now.
     Down(Key),
+    /// A gateway is given up by the kernel: routes may go another way until it is up again.
+    Lost(Key),
 }
 
 /// Why a wanted host was not asked for.
@@ -120,6 +122,8 @@ pub(crate) struct Neighbours {
     urgent: VecDeque<(Ask, Key)>,
     requests: VecDeque<(Ask, Key)>,
     changes: Vec<Change>,
+    /// Gateways that the kernel has given up, until it finds them again.
+    lost: BTreeSet<Key>,
     /// Hosts that may be unanswered at one time.
     unanswered_max: usize,
     /// Hosts that may be known at one time.
@@ -139,6 +143,7 @@ impl Neighbours {
             urgent: VecDeque::new(),
             requests: VecDeque::new(),
             changes: Vec::new(),
+            lost: BTreeSet::new(),
             unanswered_max: (kernel_table / 4).max(1),
             hosts_max,
             unanswered: 0,
@@ -157,9 +162,8 @@ impl Neighbours {
                 (*link, bucket.unwrap_or(TokenBucket::new(PREFIX_RATE, PREFIX_BURST)))
             })
             .collect();
-        for (key, entry) in &mut self.entries {
-            entry.gateway &= gateways.contains(key);
-        }
+        self.lost.retain(|key| gateways.contains(key));
+        self.dismiss(gateways);
         for &key in gateways {
             let entry = self.entries.entry(key).or_insert(Entry::new(State::Failed));
             let fresh = !entry.gateway;
@@ -170,6 +174,48 @@ impl Neighbours {
             }
         }
         self.recount();
+    }
+
+    /// Gateways that no route needs become hosts or are forgotten, here and in the kernel; so are hosts
+    /// whose prefix is not on the link any more.
+    fn dismiss(&mut self, gateways: &BTreeSet<Key>) {
+        let unneeded =
+            |key: &Key, entry: &Entry| !gateways.contains(key) && (entry.gateway || !self.connected(*key));
+        let unneeded: Vec<Key> =
+            self.entries.iter().filter(|(key, entry)| unneeded(key, entry)).map(|(key, _)| *key).collect();
+        for key in unneeded {
+            let host = self.connected(key);
+            let Some(entry) = self.entries.get_mut(&key) else { continue };
+            let ours = entry.gateway && !entry.permanent();
+            entry.gateway = false;
+            if host && entry.usable() {
+                // To ask for it as a host takes the management away.
+                self.requests.push_back((Ask::Use, key));
+                continue;
+            }
+            let before = entry.state;
+            self.entries.remove(&key);
+            self.report(key, before, State::Failed);
+            if ours {
+                self.requests.push_back((Ask::Forget, key));
+            }
+        }
+    }
+
+    fn connected(&self, key: Key) -> bool {
+        self.on_link(key).is_some()
+    }
+
+    /// Gateways that the kernel has given up.
+    pub(crate) const fn lost(&self) -> &BTreeSet<Key> {
+        &self.lost
+    }
+
+    /// Notes that a gateway is lost.
+    fn lose(&mut self, key: Key) {
+        if self.lost.insert(key) {
+            self.changes.push(Change::Lost(key));
+        }
     }
 
     fn ask_gateway(urgent: &mut VecDeque<(Ask, Key)>, key: Key, entry: &mut Entry, now: u64) {
@@ -214,8 +260,14 @@ impl Neighbours {
         }
         let after = *entry;
         self.unanswered = self.unanswered + after.unanswered() - if known { before.unanswered() } else { 0 };
+        if after.usable() {
+            self.lost.remove(&key);
+        }
         self.report(key, before.state, after.state);
         if after.state == State::Failed {
+            if after.gateway {
+                self.lose(key);
+            }
             self.failed(key);
         }
     }
@@ -255,6 +307,9 @@ impl Neighbours {
         }
         self.unanswered -= before.unanswered();
         self.report(key, before.state, State::Failed);
+        if before.gateway && before.usable() {
+            self.lose(key);
+        }
     }
 
     /// The kernel's whole table was read: what it does not hold is gone.
@@ -385,6 +440,13 @@ impl Neighbours {
             State::Usable { mac, .. } => Some(mac),
             _ => None,
         }
+    }
+
+    /// The neighbours on an interface with addresses inside a prefix, without the prefix itself.
+    pub(crate) fn inside(&self, net: IpNet, ifindex: u32) -> impl Iterator<Item = Key> + '_ {
+        let from = self.entries.range(Key { ifindex, address: net.network() }..).map(|(key, _)| *key);
+        from.take_while(move |key| key.ifindex == ifindex && net.contains(&key.address))
+            .filter(move |key| IpNet::from(key.address) != net)
     }
 
     /// How often a neighbour was not asked for or not taken, for want of budget or of a right to it.

@@ -11,7 +11,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use sixlane_tables::adjacency::kind;
 use sixlane_tables::{Adjacency, NextHopId, TableError, TableWriter, WorkerEpoch};
 
-use crate::compile::{Desired, Target};
+use crate::compile::{Changes, Desired, Target};
 use crate::neighbours::Neighbours;
 use crate::netlink::request::Key;
 
@@ -123,58 +123,86 @@ impl Publisher {
     ) -> Result<(), TableError> {
         let mut first = self.apply(desired, neighbours, readers);
         for shown in neighbours.shown().filter(|shown| shown.mac.is_some()) {
-            note(&mut first, self.neighbour_up(shown.key, desired, neighbours));
+            note(&mut first, self.neighbour(shown.key, desired, neighbours));
+        }
+        for net in self.hosts.keys().copied().collect::<Vec<_>>() {
+            note(&mut first, self.place(net, desired, neighbours));
         }
         first
     }
 
-    /// A neighbour can be reached now, or by another MAC address.
+    /// Brings into the tables what has changed, and touches nothing else.
     ///
     /// # Errors
-    /// [`TableError`]: its old state is in force.
-    pub(crate) fn neighbour_up(
+    /// [`TableError`], the first one: something is not in the tables that should be.
+    pub(crate) fn follow(
         &mut self,
-        key: Key,
+        changes: &Changes,
         desired: &Desired,
         neighbours: &Neighbours,
+        readers: Readers<'_>,
     ) -> Result<(), TableError> {
-        let target = Target::Neighbour(key);
-        let host = IpNet::from(key.address);
-        let gateway = desired.gateways.contains(&key);
-        if gateway || self.adjacencies.contains_key(&target) {
-            self.ensure(target, desired, neighbours)?;
+        let mut first = Ok(());
+        if changes.meaning {
+            note(&mut first, self.writer.publish(Some(&desired.settings), Some(&desired.classes)));
+            // Ports may have another MTU or MAC address.
+            for target in self.adjacencies.keys().copied().collect::<Vec<_>>() {
+                note(&mut first, self.ensure(target, desired, neighbours).map(drop));
+            }
         }
-        let routed = match host {
-            IpNet::V4(net) => desired.routes4.contains_key(&net),
-            IpNet::V6(net) => desired.routes6.contains_key(&net),
-        };
-        // A host's own route; the desired ones (own addresses, the kernel's host routes) come first.
-        if !routed && !gateway {
-            self.set_route(host, target, desired, neighbours)?;
-            self.hosts.insert(host, key);
+        // What comes before what goes: a prefix that is split is never without a route.
+        let (come, go): (Vec<IpNet>, Vec<IpNet>) =
+            changes.nets.iter().partition(|&&net| desired.target(net).is_some());
+        for net in come.into_iter().chain(go) {
+            note(&mut first, self.place(net, desired, neighbours));
+            self.collect_sometimes(readers);
+            // Hosts have routes of their own only where the link is the way to them.
+            for key in desired.ports.keys().flat_map(|&ifindex| neighbours.inside(net, ifindex)) {
+                note(&mut first, self.place(key.address.into(), desired, neighbours));
+            }
+        }
+        first
+    }
+
+    /// Brings one prefix to where it should lead.
+    fn place(&mut self, net: IpNet, desired: &Desired, neighbours: &Neighbours) -> Result<(), TableError> {
+        let old = self.route(net);
+        if let Some(target) = desired.target(net) {
+            self.set_route(net, target, desired, neighbours)?;
+        } else if let Some(key) = host(net, desired, neighbours) {
+            self.set_route(net, Target::Neighbour(key), desired, neighbours)?;
+            self.hosts.insert(net, key);
+        } else if old.is_some() {
+            self.remove_route(net)?;
+            self.hosts.remove(&net);
+        }
+        if let Some(old) = old.filter(|old| self.route(net) != Some(*old)) {
+            self.drop_if_unused(old);
         }
         Ok(())
     }
 
-    /// A neighbour cannot be reached any more.
+    fn route(&self, net: IpNet) -> Option<Target> {
+        match net {
+            IpNet::V4(net) => self.routes4.get(&net).copied(),
+            IpNet::V6(net) => self.routes6.get(&net).copied(),
+        }
+    }
+
+    /// A neighbour can be reached now, or by another MAC address, or no longer.
     ///
     /// # Errors
     /// [`TableError`]: its old state is in force.
-    pub(crate) fn neighbour_down(
+    pub(crate) fn neighbour(
         &mut self,
         key: Key,
         desired: &Desired,
         neighbours: &Neighbours,
     ) -> Result<(), TableError> {
-        let host = IpNet::from(key.address);
-        if self.hosts.get(&host) == Some(&key) {
-            self.remove_route(host)?;
-            self.hosts.remove(&host);
-            self.drop_if_unused(Target::Neighbour(key));
-        } else if self.adjacencies.contains_key(&Target::Neighbour(key)) {
+        if self.adjacencies.contains_key(&Target::Neighbour(key)) {
             self.ensure(Target::Neighbour(key), desired, neighbours)?;
         }
-        Ok(())
+        self.place(key.address.into(), desired, neighbours)
     }
 
     /// Where the routes lead, at most `limit` of them: IPv4 first, by address and length.
@@ -243,11 +271,7 @@ impl Publisher {
     ) -> Result<(), TableError> {
         // A desired route at this place is no host's any more.
         self.hosts.remove(&net);
-        let old = match net {
-            IpNet::V4(net) => self.routes4.get(&net),
-            IpNet::V6(net) => self.routes6.get(&net),
-        };
-        if old == Some(&target) {
+        if self.route(net) == Some(target) {
             return Ok(());
         }
         let id = match self.adjacencies.get(&target) {
@@ -324,6 +348,12 @@ impl Publisher {
     }
 }
 
+/// The usable neighbour on the link that leads to a prefix of full length, if a link does.
+fn host(net: IpNet, desired: &Desired, neighbours: &Neighbours) -> Option<Key> {
+    let key = Key { ifindex: desired.link_to(net)?, address: net.addr() };
+    neighbours.mac(key).map(|_| key)
+}
+
 /// What a target is in the tables.
 fn adjacency(target: Target, desired: &Desired, neighbours: &Neighbours) -> Adjacency {
     match target {
@@ -372,5 +402,7 @@ fn note(first: &mut Result<(), TableError>, done: Result<(), TableError>) {
     }
 }
 
+#[cfg(test)]
+mod following;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,11 @@
 //! From the checked configuration and the kernel's state to what the tables should say. Pure: the
 //! same input gives the same [`Desired`]; [`crate::publish`] applies the difference.
 //!
-//! Of several paths of a route the first that leaves by a configured port is used; equal-cost groups
-//! are not built.
+//! Changes are followed without compiling everything again ([`Desired::follow`]); a property test holds
+//! both ways to the same answer.
+//!
+//! Of several paths of a route the first that leaves by a configured port is used, and the next while
+//! its gateway has failed; equal-cost groups are not built.
 
 mod classes;
 mod routes;
@@ -11,7 +14,7 @@ mod settings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use sixlane_tables::settings::PORT_MTU_MAX;
 use sixlane_tables::{ClassRange, Settings};
 use sixlane_tunnel::bogon;
@@ -19,7 +22,7 @@ use sixlane_tunnel::bogon;
 use crate::alarms::Alarm;
 use crate::config::Checked;
 use crate::config::checked::Bogons;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Pending};
 use crate::link::PlanFacts;
 use crate::neighbours::OnLink;
 use crate::netlink::request::Key;
@@ -47,7 +50,7 @@ pub(crate) struct Sets {
 }
 
 /// What the tables should say.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Desired {
     pub(crate) routes4: BTreeMap<Ipv4Net, Target>,
     pub(crate) routes6: BTreeMap<Ipv6Net, Target>,
@@ -58,8 +61,24 @@ pub(crate) struct Desired {
     pub(crate) ports: BTreeMap<u32, u8>,
     pub(crate) gateways: BTreeSet<Key>,
     pub(crate) on_link: Vec<OnLink>,
-    /// What is not as it should be, yet no reason to refuse the start.
+    /// What is not as it should be, yet no reason to refuse the start. Of [`STATE_ALARMS`] only.
     pub(crate) alarms: Vec<(Alarm, String)>,
+    book: routes::Book,
+}
+
+/// The alarms that the kernel's links and addresses decide about.
+pub(crate) const STATE_ALARMS: [Alarm; 4] =
+    [Alarm::SitLoaded, Alarm::RouterAddress, Alarm::RelayAddress, Alarm::PortUnfit];
+
+/// What has to be published.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// Prefixes that lead elsewhere now.
+    pub(crate) nets: BTreeSet<IpNet>,
+    /// Settings, classes or sets are other ones.
+    pub(crate) meaning: bool,
+    /// Gateways or connected prefixes are other ones.
+    pub(crate) topology: bool,
 }
 
 /// What the compiler looks at.
@@ -70,6 +89,8 @@ pub(crate) struct Input<'a> {
     pub(crate) kernel: &'a Kernel,
     /// Numbers of the kernel's tables in the order of their authority.
     pub(crate) tables: &'a [u32],
+    /// Gateways that the kernel has given up.
+    pub(crate) failed: &'a BTreeSet<Key>,
     /// Secret of this start for keyed hashes.
     pub(crate) hash_key: [u64; 2],
 }
@@ -87,10 +108,96 @@ impl Input<'_> {
 pub(crate) fn compile(input: Input<'_>) -> Result<Desired, String> {
     check_ports(input)?;
     check_sixtofour(input)?;
-    let ports: BTreeMap<u32, u8> = input.plan.ports.iter().map(|port| (port.ifindex, port.index)).collect();
     let mut alarms = Vec::new();
-    let settings = settings::settings(input, &mut alarms)?;
-    let routed = routes::routes(input, &ports);
+    let router = settings::router_address(input, &mut alarms)?;
+    Ok(build(input, router, alarms))
+}
+
+fn build(input: Input<'_>, router: Ipv6Addr, mut alarms: Vec<(Alarm, String)>) -> Desired {
+    state_alarms(input, &mut alarms);
+    let mut desired = Desired {
+        routes4: BTreeMap::new(),
+        routes6: BTreeMap::new(),
+        classes: classes::classes(input),
+        settings: settings::settings(input, router),
+        sets: sets(input),
+        ports: input.plan.ports.iter().map(|port| (port.ifindex, port.index)).collect(),
+        gateways: BTreeSet::new(),
+        on_link: Vec::new(),
+        alarms,
+        book: routes::Book::default(),
+    };
+    let mut work: BTreeSet<IpNet> = input.kernel.routes.nets().collect();
+    work.extend(routes::overlay_changes(&mut desired, input));
+    routes::update(&mut desired, input, work);
+    desired
+}
+
+impl Desired {
+    /// Brings everything to what has changed. What cannot be as it should is an alarm, never a refusal.
+    pub(crate) fn follow(&mut self, input: Input<'_>, pending: Pending) -> Changes {
+        let mut work = pending.nets;
+        let meaning = pending.state && self.follow_state(input);
+        if pending.state {
+            work.extend(routes::overlay_changes(self, input));
+        }
+        let routes::Routed { changed, topology } = routes::update(self, input, work);
+        Changes { nets: changed, meaning, topology }
+    }
+
+    fn follow_state(&mut self, input: Input<'_>) -> bool {
+        let mut alarms = Vec::new();
+        let router = settings::router_address(input, &mut alarms).unwrap_or_else(|sentence| {
+            alarms.push((Alarm::RouterAddress, sentence));
+            Ipv6Addr::from(self.settings.router_ipv6)
+        });
+        state_alarms(input, &mut alarms);
+        self.alarms = alarms;
+        let settings = settings::settings(input, router);
+        let (classes, sets) = (classes::classes(input), sets(input));
+        let changed = (&settings, &classes, &sets) != (&self.settings, &self.classes, &self.sets);
+        (self.settings, self.classes, self.sets) = (settings, classes, sets);
+        changed
+    }
+
+    /// The prefixes that may lead elsewhere when the gateway fails or is back.
+    pub(crate) fn depending_on(&self, key: Key) -> impl Iterator<Item = IpNet> + '_ {
+        routes::depending_on(self, key)
+    }
+
+    /// Where a prefix leads.
+    pub(crate) fn target(&self, net: IpNet) -> Option<Target> {
+        match net {
+            IpNet::V4(net) => self.routes4.get(&net).copied(),
+            IpNet::V6(net) => self.routes6.get(&net).copied(),
+        }
+    }
+
+    /// The interface of the link that leads to a prefix of full length, apart from its own route.
+    pub(crate) fn link_to(&self, net: IpNet) -> Option<u32> {
+        if net.prefix_len() != net.max_prefix_len() {
+            return None;
+        }
+        let wider = (0..net.prefix_len()).rev().filter_map(|len| IpNet::new(net.addr(), len).ok());
+        match wider.map(|net| net.trunc()).find_map(|net| self.target(net))? {
+            Target::Glean { port } => {
+                self.ports.iter().find(|&(_, &index)| index == port).map(|(&ifindex, _)| ifindex)
+            }
+            _ => None,
+        }
+    }
+
+    fn set(&mut self, net: IpNet, target: Option<Target>) {
+        match (net, target) {
+            (IpNet::V4(net), Some(target)) => drop(self.routes4.insert(net, target)),
+            (IpNet::V6(net), Some(target)) => drop(self.routes6.insert(net, target)),
+            (IpNet::V4(net), None) => drop(self.routes4.remove(&net)),
+            (IpNet::V6(net), None) => drop(self.routes6.remove(&net)),
+        }
+    }
+}
+
+fn state_alarms(input: Input<'_>, alarms: &mut Vec<(Alarm, String)>) {
     if input.kernel.links.values().any(|link| link.name == "sit0") {
         alarms.push((
             Alarm::SitLoaded,
@@ -99,17 +206,12 @@ pub(crate) fn compile(input: Input<'_>) -> Result<Desired, String> {
                 .to_owned(),
         ));
     }
-    Ok(Desired {
-        routes4: routed.routes4,
-        routes6: routed.routes6,
-        classes: classes::classes(input),
-        settings,
-        sets: sets(input),
-        ports,
-        gateways: routed.gateways,
-        on_link: routed.on_link,
-        alarms,
-    })
+    if let Err(sentence) = check_sixtofour(input) {
+        alarms.push((Alarm::RelayAddress, sentence));
+    }
+    if let Err(sentence) = check_ports(input) {
+        alarms.push((Alarm::PortUnfit, sentence));
+    }
 }
 
 fn check_ports(input: Input<'_>) -> Result<(), String> {
@@ -176,6 +278,14 @@ fn sets(input: Input<'_>) -> Sets {
         }
     }
     sets
+}
+
+/// Compiles what no start would accept: for tests that change the kernel at will.
+#[cfg(test)]
+pub(crate) fn from_scratch(input: Input<'_>) -> Desired {
+    let mut alarms = Vec::new();
+    let router = settings::router_address(input, &mut alarms).unwrap_or(Ipv6Addr::UNSPECIFIED);
+    build(input, router, alarms)
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
-//! Routes: the kernel's, ours, and the addresses that are no one else's.
+//! Routes: the kernel's, ours, and the addresses that are no one else's. Each prefix is judged by
+//! itself, so the same few lines make the first tables and follow one changed route.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv6Net};
 use sixlane_tables::adjacency::kind;
 
 use super::classes::broadcasts;
-use super::{Input, Target};
+use super::{Desired, Input, Target};
 use crate::neighbours::OnLink;
 use crate::netlink::request::Key;
 use crate::netlink::route::{Action, Path, Route};
@@ -16,62 +17,267 @@ use crate::netlink::route::{Action, Path, Route};
 pub(super) const SIXTOFOUR_PREFIX: Ipv6Net =
     Ipv6Net::new_assert(Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16);
 
-/// Routes and what follows from them.
+/// What follows from the routes, kept beside them so that a change of one route costs one route's work.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Book {
+    /// Prefixes that are not the kernel's to route: the tunnel's, broadcast and own addresses.
+    overlay: BTreeMap<IpNet, Target>,
+    /// How many prefixes need a gateway.
+    users: BTreeMap<Key, u32>,
+    /// The gateways of each prefix that may move from one to another.
+    several: BTreeMap<IpNet, Vec<Key>>,
+    /// Gateways on a connected prefix, which are also hosts there.
+    hosts: BTreeSet<IpNet>,
+}
+
+/// What a change of routes came to.
 #[derive(Debug, Default)]
 pub(super) struct Routed {
-    pub(super) routes4: BTreeMap<Ipv4Net, Target>,
-    pub(super) routes6: BTreeMap<Ipv6Net, Target>,
-    pub(super) gateways: BTreeSet<Key>,
-    pub(super) on_link: Vec<OnLink>,
+    /// The prefixes that lead elsewhere now.
+    pub(super) changed: BTreeSet<IpNet>,
+    /// Gateways or connected prefixes have changed.
+    pub(super) topology: bool,
 }
 
-impl Routed {
-    fn set(&mut self, net: IpNet, target: Target) {
-        match net {
-            IpNet::V4(net) => drop(self.routes4.insert(net, target)),
-            IpNet::V6(net) => drop(self.routes6.insert(net, target)),
+/// Where a prefix leads.
+#[derive(Debug, Default)]
+struct Found {
+    target: Option<Target>,
+    /// All gateways that it may lead to, the first choice first.
+    gateways: Vec<Key>,
+    /// There is another way, should the gateway fail.
+    movable: bool,
+    /// It is there because a gateway is a host.
+    host: bool,
+}
+
+impl Found {
+    const fn plain(target: Target) -> Self {
+        Self { target: Some(target), gateways: Vec::new(), movable: false, host: false }
+    }
+}
+
+/// The overlay. Later entries overwrite earlier ones of the same prefix, so the order is the order of
+/// authority: tunnels, broadcast, own addresses.
+fn overlay(input: Input<'_>) -> BTreeMap<IpNet, Target> {
+    let mut overlay = BTreeMap::new();
+    if input.config.sixtofour.is_some() {
+        overlay.insert(SIXTOFOUR_PREFIX.into(), Target::Kind(kind::SIXTOFOUR));
+    }
+    let global = |address: &IpAddr| match address {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(address) => !address.is_unicast_link_local(),
+    };
+    let own = || input.kernel.addresses.iter().filter(|own| global(&own.address));
+    for address in own() {
+        match address.address {
+            IpAddr::V4(v4) => {
+                for broadcast in broadcasts(v4, address.prefix_len) {
+                    overlay.insert(IpAddr::V4(broadcast).into(), Target::Kind(kind::BROADCAST));
+                }
+            }
+            // The subnet-router anycast address is a router's own (RFC 4291 §2.6.1).
+            IpAddr::V6(v6) if address.prefix_len < 127 => {
+                if let Ok(net) = Ipv6Net::new(v6, address.prefix_len) {
+                    overlay.insert(IpAddr::V6(net.network()).into(), Target::Kind(kind::LOCAL));
+                }
+            }
+            IpAddr::V6(_) => {}
         }
     }
-
-    fn set_host(&mut self, address: IpAddr, target: Target) {
-        self.set(IpNet::from(address), target);
+    for address in own() {
+        overlay.insert(address.address.into(), Target::Kind(kind::LOCAL));
     }
+    overlay
 }
 
-/// Puts all routes together. Later entries overwrite earlier ones of the same prefix, so the order is
-/// the order of authority: the kernel's routes, tunnels, gateways as hosts, broadcast, own addresses.
-pub(super) fn routes(input: Input<'_>, ports: &BTreeMap<u32, u8>) -> Routed {
+/// Changes the overlay. The answer is the prefixes in which the new one differs.
+pub(super) fn overlay_changes(desired: &mut Desired, input: Input<'_>) -> Vec<IpNet> {
+    let new = overlay(input);
+    let old = std::mem::replace(&mut desired.book.overlay, new);
+    let new = &desired.book.overlay;
+    let changed = new.iter().filter(|(net, target)| old.get(net) != Some(target)).map(|(net, _)| *net);
+    changed.chain(old.keys().filter(|net| !new.contains_key(net)).copied()).collect()
+}
+
+/// Brings the prefixes of `work`, and those that follow from them, to what the kernel says.
+pub(super) fn update(desired: &mut Desired, input: Input<'_>, mut work: BTreeSet<IpNet>) -> Routed {
     let mut routed = Routed::default();
-    for (net, action) in best_routes(input) {
-        let target = match action {
-            Action::Paths(paths) => follow(net, paths, ports, &mut routed),
-            Action::Blackhole => Target::Kind(kind::BLACKHOLE),
-            Action::Unreachable => Target::Kind(kind::UNREACHABLE),
-            Action::Prohibit => Target::Kind(kind::PROHIBIT),
-        };
-        routed.set(net, target);
+    while let Some(net) = work.pop_first() {
+        let found = find(desired, input, net);
+        enter(desired, net, found, &mut work, &mut routed);
     }
-    if input.config.sixtofour.is_some() {
-        routed.set(SIXTOFOUR_PREFIX.into(), Target::Kind(kind::SIXTOFOUR));
-    }
-    gateways_as_hosts(&mut routed);
-    own_addresses(input, &mut routed);
     routed
 }
 
-/// The best route of each prefix: first by the order of the tables, then by metric, then the first.
-fn best_routes(input: Input<'_>) -> BTreeMap<IpNet, &Action> {
-    let rank = |route: &Route| {
+/// The prefixes that may lead elsewhere when the gateway fails or is back.
+pub(super) fn depending_on(desired: &Desired, key: Key) -> impl Iterator<Item = IpNet> + '_ {
+    let holds = move |gateways: &Vec<Key>| gateways.contains(&key);
+    desired.book.several.iter().filter(move |(_, gateways)| holds(gateways)).map(|(net, _)| *net)
+}
+
+fn find(desired: &Desired, input: Input<'_>, net: IpNet) -> Found {
+    if let Some(&target) = desired.book.overlay.get(&net) {
+        return Found::plain(target);
+    }
+    if forwardable(&net)
+        && let Some(found) = choose(desired, input, net)
+    {
+        return found;
+    }
+    match gateway_as_host(desired, net) {
+        Some(key) => Found { host: true, ..Found::plain(Target::Neighbour(key)) },
+        None => Found::default(),
+    }
+}
+
+/// The best way: first by the order of the tables, then by metric, then the first. A gateway that has
+/// failed is passed over while there is another way.
+fn choose(desired: &Desired, input: Input<'_>, net: IpNet) -> Option<Found> {
+    let rank = |route: &&Route| {
         (input.tables.iter().position(|&table| table == route.table).unwrap_or(usize::MAX), route.priority)
     };
-    let mut best: BTreeMap<IpNet, &Route> = BTreeMap::new();
-    for route in input.kernel.routes.iter().filter(|route| forwardable(&route.destination)) {
-        let held = best.entry(route.destination).or_insert(route);
-        if rank(route) < rank(held) {
-            *held = route;
+    let mut routes: Vec<&Route> = input.kernel.routes.at(&net).iter().collect();
+    routes.sort_by_key(rank);
+    let mut gateways = Vec::new();
+    let mut end = None;
+    for route in routes {
+        let paths = match &route.action {
+            Action::Unusable => continue,
+            Action::Paths(paths) => paths,
+            Action::Blackhole => {
+                end = Some(Target::Kind(kind::BLACKHOLE));
+                break;
+            }
+            Action::Unreachable => {
+                end = Some(Target::Kind(kind::UNREACHABLE));
+                break;
+            }
+            Action::Prohibit => {
+                end = Some(Target::Kind(kind::PROHIBIT));
+                break;
+            }
+        };
+        end = follow(desired, paths, &mut gateways);
+        if end.is_some() {
+            break;
         }
     }
-    best.into_iter().map(|(net, route)| (net, &route.action)).collect()
+    let alive = gateways.iter().find(|key| !input.failed.contains(key)).copied();
+    let target = match (alive, end) {
+        (Some(key), _) => Target::Neighbour(key),
+        // To refuse is no better than to wait for a gateway that may come back; a link is.
+        (None, Some(end)) if gateways.is_empty() || matches!(end, Target::Glean { .. }) => end,
+        (None, _) => Target::Neighbour(*gateways.first()?),
+    };
+    let movable = gateways.len() + usize::from(matches!(end, Some(Target::Glean { .. }))) > 1;
+    Some(Found { target: Some(target), gateways, movable, host: false })
+}
+
+/// Collects the gateways of paths that leave by ports of ours. The answer is where the search ends: on
+/// a link, or with what leaves elsewhere, which is the kernel's to forward; a packet that we hold has
+/// no route there.
+fn follow(desired: &Desired, paths: &[Path], gateways: &mut Vec<Key>) -> Option<Target> {
+    let mut end = Some(Target::Kind(kind::NO_ROUTE));
+    for path in paths.iter().filter(|path| !path.foreign) {
+        let Some(&port) = desired.ports.get(&path.ifindex) else { continue };
+        let Some(address) = path.gateway else { return Some(Target::Glean { port }) };
+        end = None;
+        let key = Key { ifindex: path.ifindex, address };
+        if !gateways.contains(&key) {
+            gateways.push(key);
+        }
+    }
+    end
+}
+
+/// A gateway on a connected prefix is also a host there, where no route says otherwise.
+fn gateway_as_host(desired: &Desired, net: IpNet) -> Option<Key> {
+    if net.prefix_len() != net.max_prefix_len() {
+        return None;
+    }
+    let address = net.addr();
+    let keys = desired.ports.keys().map(|&ifindex| Key { ifindex, address });
+    let suits = |key: &Key| desired.on_link.iter().any(|link| connects(link, key));
+    keys.into_iter().find(|key| desired.gateways.contains(key) && suits(key))
+}
+
+fn connects(link: &OnLink, key: &Key) -> bool {
+    link.ifindex == key.ifindex && link.net.contains(&key.address)
+}
+
+/// Enters where a prefix leads; puts into `work` what follows.
+fn enter(desired: &mut Desired, net: IpNet, found: Found, work: &mut BTreeSet<IpNet>, routed: &mut Routed) {
+    let old = desired.target(net);
+    let was_host = desired.book.hosts.remove(&net);
+    let before = match (desired.book.several.remove(&net), old) {
+        (Some(gateways), _) => gateways,
+        (None, Some(Target::Neighbour(key))) if !was_host => vec![key],
+        _ => Vec::new(),
+    };
+    for &key in &found.gateways {
+        need(desired, key, work, routed);
+    }
+    for key in before {
+        release(desired, key, work, routed);
+    }
+    if found.host {
+        desired.book.hosts.insert(net);
+    }
+    if found.movable {
+        desired.book.several.insert(net, found.gateways);
+    }
+    if old == found.target {
+        return;
+    }
+    if let Some(Target::Glean { port }) = old {
+        connect(desired, port, net, false, work);
+        routed.topology = true;
+    }
+    if let Some(Target::Glean { port }) = found.target {
+        connect(desired, port, net, true, work);
+        routed.topology = true;
+    }
+    desired.set(net, found.target);
+    routed.changed.insert(net);
+}
+
+fn need(desired: &mut Desired, key: Key, work: &mut BTreeSet<IpNet>, routed: &mut Routed) {
+    let users = desired.book.users.entry(key).or_insert(0);
+    *users += 1;
+    if *users == 1 {
+        desired.gateways.insert(key);
+        work.insert(key.address.into());
+        routed.topology = true;
+    }
+}
+
+fn release(desired: &mut Desired, key: Key, work: &mut BTreeSet<IpNet>, routed: &mut Routed) {
+    let Some(users) = desired.book.users.get_mut(&key) else { return };
+    *users -= 1;
+    if *users == 0 {
+        desired.book.users.remove(&key);
+        desired.gateways.remove(&key);
+        work.insert(key.address.into());
+        routed.topology = true;
+    }
+}
+
+/// A prefix is on the link of a port now, or no longer.
+fn connect(desired: &mut Desired, port: u8, net: IpNet, there: bool, work: &mut BTreeSet<IpNet>) {
+    let Some(ifindex) = desired.ports.iter().find(|&(_, &index)| index == port).map(|(&ifindex, _)| ifindex)
+    else {
+        return;
+    };
+    let link = OnLink { ifindex, net };
+    match desired.on_link.binary_search(&link) {
+        Ok(at) if !there => drop(desired.on_link.remove(at)),
+        Err(at) if there => desired.on_link.insert(at, link),
+        _ => {}
+    }
+    work.extend(
+        desired.gateways.iter().filter(|key| connects(&link, key)).map(|key| IpNet::from(key.address)),
+    );
 }
 
 /// Link-local and multicast destinations are never forwarded and need no route.
@@ -82,75 +288,5 @@ fn forwardable(net: &IpNet) -> bool {
             let first = net.network();
             net.prefix_len() < 8 || !(first.is_multicast() || first.is_unicast_link_local())
         }
-    }
-}
-
-/// Where paths lead: the first one that leaves by a port of ours. What leaves elsewhere is the
-/// kernel's to forward; a packet that we hold has no route there.
-fn follow(net: IpNet, paths: &[Path], ports: &BTreeMap<u32, u8>, routed: &mut Routed) -> Target {
-    let ours =
-        paths.iter().filter(|path| !path.foreign).find_map(|path| Some((path, *ports.get(&path.ifindex)?)));
-    match ours {
-        None => Target::Kind(kind::NO_ROUTE),
-        Some((path, port)) => match path.gateway {
-            Some(address) => {
-                let key = Key { ifindex: path.ifindex, address };
-                routed.gateways.insert(key);
-                Target::Neighbour(key)
-            }
-            None => {
-                routed.on_link.push(OnLink { ifindex: path.ifindex, net });
-                Target::Glean { port }
-            }
-        },
-    }
-}
-
-/// A gateway on a connected prefix is also a host there.
-fn gateways_as_hosts(routed: &mut Routed) {
-    let hosts: Vec<Key> = routed
-        .gateways
-        .iter()
-        .filter(|key| {
-            routed.on_link.iter().any(|link| link.ifindex == key.ifindex && link.net.contains(&key.address))
-        })
-        .copied()
-        .collect();
-    for key in hosts {
-        let host = IpNet::from(key.address);
-        let explicit = match host {
-            IpNet::V4(net) => routed.routes4.contains_key(&net),
-            IpNet::V6(net) => routed.routes6.contains_key(&net),
-        };
-        if !explicit {
-            routed.set(host, Target::Neighbour(key));
-        }
-    }
-}
-
-fn own_addresses(input: Input<'_>, routed: &mut Routed) {
-    let global = |address: &IpAddr| match address {
-        IpAddr::V4(_) => true,
-        IpAddr::V6(address) => !address.is_unicast_link_local(),
-    };
-    let own = || input.kernel.addresses.iter().filter(|own| global(&own.address));
-    for address in own() {
-        match address.address {
-            IpAddr::V4(v4) => {
-                for broadcast in broadcasts(v4, address.prefix_len) {
-                    routed.set_host(broadcast.into(), Target::Kind(kind::BROADCAST));
-                }
-            }
-            // The subnet-router anycast address is a router's own (RFC 4291 §2.6.1).
-            IpAddr::V6(v6) if address.prefix_len < 127 => {
-                if let Ok(net) = Ipv6Net::new(v6, address.prefix_len) {
-                    routed.set_host(net.network().into(), Target::Kind(kind::LOCAL));
-                }
-            }
-            IpAddr::V6(_) => {}
-        }
-    }
-    for address in own() {
-        routed.set_host(address.address, Target::Kind(kind::LOCAL));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use sixlane_tables::settings::PORT_MTU_MAX;
 use sixlane_tables::{PortSettings, Settings};
 use sixlane_tunnel::field_copy;
 use sixlane_tunnel::sixinfour::{self, RelayParams};
@@ -11,11 +12,11 @@ use super::routes::SIXTOFOUR_PREFIX;
 use crate::alarms::Alarm;
 use crate::config::checked::{Df, Dscp, Ecn, Forward, SixToFour};
 
-pub(super) fn settings(input: Input<'_>, alarms: &mut Vec<(Alarm, String)>) -> Result<Settings, String> {
+pub(super) fn settings(input: Input<'_>, router: Ipv6Addr) -> Settings {
     let config = input.config;
     let mut settings = Settings {
         hash_key: input.hash_key,
-        router_ipv6: router_address(input, alarms)?.octets(),
+        router_ipv6: router.octets(),
         lab: u32::from(input.lab()),
         errors_per_second: config.icmp.errors_per_second,
         errors_burst: config.icmp.errors_burst,
@@ -30,27 +31,22 @@ pub(super) fn settings(input: Input<'_>, alarms: &mut Vec<(Alarm, String)>) -> R
         settings.sixtofour = relay_params(section);
     }
     for port in &input.plan.ports {
-        let (Some(slot), Some(link)) =
-            (settings.ports.get_mut(usize::from(port.index)), input.kernel.links.get(&port.ifindex))
-        else {
-            return Err(format!(
-                "the keeper opened a port number {} that cannot be: report this",
-                port.index
-            ));
-        };
+        let Some(slot) = settings.ports.get_mut(usize::from(port.index)) else { continue };
+        let link = input.kernel.links.get(&port.ifindex);
         let all = config
             .ports
             .get(usize::from(port.index))
             .is_some_and(|configured| configured.forward == Forward::All);
         *slot = PortSettings {
-            mtu: link.mtu,
+            // Of an interface that has gone nothing is too big: it is dropped at the port.
+            mtu: link.map_or(PORT_MTU_MAX, |link| link.mtu.min(PORT_MTU_MAX)),
             ifindex: port.ifindex,
             flags: if all { PortSettings::FORWARD_ALL } else { 0 },
-            mac: link.mac,
+            mac: link.map_or([0; 6], |link| link.mac),
             ..PortSettings::default()
         };
     }
-    Ok(settings)
+    settings
 }
 
 fn relay_params(section: &SixToFour) -> RelayParams {
@@ -78,7 +74,10 @@ fn relay_params(section: &SixToFour) -> RelayParams {
 
 /// Source of ICMPv6 errors: as configured, else by SAS-02 (RFC 6724) for native destinations: a global
 /// address of a port that is not deprecated, native before 6to4, the first of those.
-fn router_address(input: Input<'_>, alarms: &mut Vec<(Alarm, String)>) -> Result<Ipv6Addr, String> {
+pub(super) fn router_address(
+    input: Input<'_>,
+    alarms: &mut Vec<(Alarm, String)>,
+) -> Result<Ipv6Addr, String> {
     if let Some(address) = input.config.router.ipv6_address {
         if !input.kernel.has_address(IpAddr::V6(address)) {
             alarms.push((

@@ -5,6 +5,7 @@ use sixlane_tunnel::Class4;
 
 use super::*;
 use crate::config;
+use crate::kernel::Rib;
 use crate::link::PortFact;
 use crate::netlink::message::{Address, Link};
 use crate::netlink::route::{Action, Path, Route};
@@ -32,7 +33,7 @@ pub(crate) fn checked(text: &str) -> Checked {
     config::parse("test.toml", text).unwrap()
 }
 
-fn address(ifindex: u32, text: &str) -> Address {
+pub(crate) fn address(ifindex: u32, text: &str) -> Address {
     let (address, len) = text.split_once('/').unwrap();
     Address {
         ifindex,
@@ -63,7 +64,17 @@ pub(crate) fn kernel() -> Kernel {
         mac: [2, 0, 0, 0, 0, u8::try_from(ifindex).unwrap()],
         mtu: 1500,
         up: true,
+        running: true,
     };
+    let mut routes = Rib::default();
+    routes.extend([
+        route("9.254.253.0/24", WAN4, None),
+        route("0.0.0.0/0", WAN4, Some("9.254.253.1")),
+        route("172.16.0.0/24", ETH0, None),
+        route("2001:600::/64", WAN6, None),
+        route("2001:700::/32", WAN6, Some("fe80::9")),
+        route("fe80::/64", WAN6, None),
+    ]);
     Kernel {
         links: [link(ETH0, "eth0"), link(WAN4, "wan4"), link(WAN6, "wan6")]
             .into_iter()
@@ -77,14 +88,7 @@ pub(crate) fn kernel() -> Kernel {
             address(WAN6, "2001:600::fe/64"),
             address(WAN6, "fe80::1/64"),
         ],
-        routes: vec![
-            route("9.254.253.0/24", WAN4, None),
-            route("0.0.0.0/0", WAN4, Some("9.254.253.1")),
-            route("172.16.0.0/24", ETH0, None),
-            route("2001:600::/64", WAN6, None),
-            route("2001:700::/32", WAN6, Some("fe80::9")),
-            route("fe80::/64", WAN6, None),
-        ],
+        routes,
     }
 }
 
@@ -102,7 +106,14 @@ pub(crate) fn plan() -> PlanFacts {
 }
 
 pub(crate) fn compiled(text: &str, kernel: &Kernel) -> Result<Desired, String> {
-    compile(Input { config: &checked(text), plan: &plan(), kernel, tables: &[254], hash_key: [1, 2] })
+    compile(Input {
+        config: &checked(text),
+        plan: &plan(),
+        kernel,
+        tables: &[254],
+        failed: &BTreeSet::new(),
+        hash_key: [1, 2],
+    })
 }
 
 fn target4(desired: &Desired, net: &str) -> Option<Target> {
@@ -176,8 +187,14 @@ fn metrics_decide_and_then_the_order_of_tables() {
     worse.table = 100;
     kernel.routes.push(worse);
     let config = checked(TEXT);
-    let input =
-        Input { config: &config, plan: &plan(), kernel: &kernel, tables: &[100, 254], hash_key: [0; 2] };
+    let input = Input {
+        config: &config,
+        plan: &plan(),
+        kernel: &kernel,
+        tables: &[100, 254],
+        failed: &BTreeSet::new(),
+        hash_key: [0; 2],
+    };
     let desired = compile(input).unwrap();
     let far = Key { ifindex: WAN6, address: "fe80::3".parse().unwrap() };
     assert_eq!(target6(&desired, "2001:800::/32"), Some(Target::Neighbour(far)));
@@ -248,7 +265,14 @@ fn the_lab_profile_permits_documentation_ranges_and_nothing_else() {
     let text = TEXT.replace("9.254.253.252", "192.0.2.1").replace("internet", "lab");
     let mut config = checked(&text);
     let compiled = |config: &Checked| {
-        compile(Input { config, plan: &plan(), kernel: &kernel, tables: &[254], hash_key: [0; 2] })
+        compile(Input {
+            config,
+            plan: &plan(),
+            kernel: &kernel,
+            tables: &[254],
+            failed: &BTreeSet::new(),
+            hash_key: [0; 2],
+        })
     };
     let desired = compiled(&config).unwrap();
     assert_eq!(desired.settings.lab, 1);

@@ -62,7 +62,7 @@ fn a_lost_gateway_goes_down_at_once_and_is_asked_for_with_growing_pauses() {
     machine.take_changes();
     machine.gone(2, gateway);
     assert!(requests(&mut machine).is_empty(), "asked for a moment ago");
-    assert_eq!(machine.take_changes(), [Change::Down(gateway)]);
+    assert_eq!(machine.take_changes(), [Change::Down(gateway), Change::Lost(gateway)]);
     let mut asked = Vec::new();
     for second in 1..=40 {
         machine.tick(second * SECOND_NS, |_| 0);

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use zerocopy::FromBytes;
 
 use super::attribute::{RawMessage, attributes};
-use super::route::{Route, parse_route};
+use super::route::{Place, Route, parse_route};
 use super::uapi::{self, AddressHeader, LinkHeader, NeighbourHeader};
 
 /// A network interface.
@@ -17,6 +17,8 @@ pub(crate) struct Link {
     pub(crate) mac: [u8; 6],
     pub(crate) mtu: u32,
     pub(crate) up: bool,
+    /// It has a carrier.
+    pub(crate) running: bool,
 }
 
 /// An address of the box.
@@ -49,10 +51,12 @@ pub(crate) enum Message {
     LinkGone(u32),
     Address(Address),
     AddressGone(Address),
-    Route(Route),
+    Route(Route, Place),
     RouteGone(Route),
     Neighbour(Neighbour),
     NeighbourGone(Neighbour),
+    /// A next-hop object has gone, and with it, in silence, the IPv4 routes that used it.
+    NextHopGone,
     /// End of a dump; not 0: the dump failed with this (negative) errno.
     Done(i32),
     /// Answer to a request: 0 or a negative errno.
@@ -70,14 +74,26 @@ pub(crate) fn parse(raw: &RawMessage<'_>) -> Option<Message> {
         uapi::NLMSG_DONE => Message::Done(leading_i32(payload).unwrap_or(0)),
         uapi::NLMSG_ERROR => Message::Answer(leading_i32(payload)?),
         uapi::NLMSG_OVERRUN => Message::Overrun,
-        uapi::RTM_NEWLINK => Message::Link(parse_link(payload)?),
-        uapi::RTM_DELLINK => Message::LinkGone(LinkHeader::read_from_prefix(payload).ok()?.0.ifindex),
-        uapi::RTM_NEWADDR => parse_address(payload)?.map_or(Message::Other, Message::Address),
-        uapi::RTM_DELADDR => parse_address(payload)?.map_or(Message::Other, Message::AddressGone),
-        uapi::RTM_NEWROUTE => parse_route(payload)?.map_or(Message::Other, Message::Route),
+        uapi::RTM_NEWLINK => parse_link(payload)?.map_or(Message::Other, Message::Link),
+        uapi::RTM_DELLINK => {
+            parse_link(payload)?.map_or(Message::Other, |link| Message::LinkGone(link.ifindex))
+        }
+        uapi::RTM_NEWADDR => match parse_address(payload)? {
+            Some((address, true)) => Message::Address(address),
+            Some((address, false)) => Message::AddressGone(address),
+            None => Message::Other,
+        },
+        uapi::RTM_DELADDR => {
+            parse_address(payload)?.map_or(Message::Other, |(address, _)| Message::AddressGone(address))
+        }
+        uapi::RTM_NEWROUTE => {
+            let place = Place::of(raw.header.flags);
+            parse_route(payload)?.map_or(Message::Other, |route| Message::Route(route, place))
+        }
         uapi::RTM_DELROUTE => parse_route(payload)?.map_or(Message::Other, Message::RouteGone),
         uapi::RTM_NEWNEIGH => parse_neighbour(payload)?.map_or(Message::Other, Message::Neighbour),
         uapi::RTM_DELNEIGH => parse_neighbour(payload)?.map_or(Message::Other, Message::NeighbourGone),
+        uapi::RTM_DELNEXTHOP => Message::NextHopGone,
         _ => Message::Other,
     })
 }
@@ -95,14 +111,19 @@ pub(crate) fn ip(family: u8, value: &[u8]) -> Option<IpAddr> {
     }
 }
 
-fn parse_link(payload: &[u8]) -> Option<Link> {
+/// `Some(None)`: what a bridge says of its ports, which is not about the link itself.
+fn parse_link(payload: &[u8]) -> Option<Option<Link>> {
     let (header, rest) = LinkHeader::read_from_prefix(payload).ok()?;
+    if header.family != 0 {
+        return Some(None);
+    }
     let mut link = Link {
         ifindex: header.ifindex,
         name: String::new(),
         mac: [0; 6],
         mtu: 0,
         up: header.flags & uapi::IFF_UP != 0,
+        running: header.flags & uapi::IFF_RUNNING != 0,
     };
     for attribute in attributes(rest) {
         match attribute.kind {
@@ -112,11 +133,12 @@ fn parse_link(payload: &[u8]) -> Option<Link> {
             _ => {}
         }
     }
-    Some(link)
+    Some(Some(link))
 }
 
-/// `Some(None)`: another family than IPv4 and IPv6, or an address that is not usable.
-fn parse_address(payload: &[u8]) -> Option<Option<Address>> {
+/// An address, and whether it can be used (not if duplicate address detection found another owner).
+/// `Some(None)`: another family than IPv4 and IPv6.
+fn parse_address(payload: &[u8]) -> Option<Option<(Address, bool)>> {
     let (header, rest) = AddressHeader::read_from_prefix(payload).ok()?;
     let longest = match header.family {
         uapi::AF_INET => 32,
@@ -135,20 +157,18 @@ fn parse_address(payload: &[u8]) -> Option<Option<Address>> {
             _ => {}
         }
     }
-    if flags & uapi::IFA_F_DADFAILED != 0 {
-        return Some(None);
-    }
     // On a point-to-point link IFA_ADDRESS is the other end and IFA_LOCAL ours; else they are equal
     // (IPv4) or only IFA_ADDRESS is there (IPv6).
     let address = local.or(far)?;
-    Some(Some(Address {
+    let found = Address {
         ifindex: header.ifindex,
         address,
         prefix_len: header.prefix_len,
         peer: far.filter(|&far| far != address),
         scope: header.scope,
         deprecated: flags & uapi::IFA_F_DEPRECATED != 0,
-    }))
+    };
+    Some(Some((found, flags & uapi::IFA_F_DADFAILED == 0)))
 }
 
 /// `Some(None)`: not a neighbour of ours (bridge entries, proxies).

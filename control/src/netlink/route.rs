@@ -37,6 +37,39 @@ pub(crate) enum Action {
     Unreachable,
     /// Drop and say "administratively prohibited".
     Prohibit,
+    /// Not for a relay to use: all paths are dead, or of a kind that is the kernel's own.
+    Unusable,
+}
+
+/// Where a route stands among those of the same prefix and metric, as the kernel's notice says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It is the only one.
+    Alone,
+    /// It takes the place of another.
+    Instead,
+    /// Before the others.
+    First,
+    /// After the others.
+    Last,
+}
+
+impl Place {
+    /// From the flags of a message about a new route.
+    pub(crate) const fn of(flags: u16) -> Self {
+        if flags & uapi::NLM_F_MULTI != 0 {
+            // A dump tells them in order.
+            Self::Last
+        } else if flags & uapi::NLM_F_REPLACE != 0 {
+            Self::Instead
+        } else if flags & uapi::NLM_F_EXCL != 0 {
+            Self::Alone
+        } else if flags & uapi::NLM_F_APPEND != 0 {
+            Self::Last
+        } else {
+            Self::First
+        }
+    }
 }
 
 /// A route of a kernel table.
@@ -51,8 +84,8 @@ pub(crate) struct Route {
     pub(crate) action: Action,
 }
 
-/// Reads a route. `None`: malformed. `Some(None)`: a route that a relay does not use (local and
-/// multicast tables, copies, source-specific and ToS routes, dead paths).
+/// Reads a route. `None`: malformed. `Some(None)`: a route that has no place among those of a table (of
+/// another family, copies, source-specific and ToS routes).
 pub(crate) fn parse_route(payload: &[u8]) -> Option<Option<Route>> {
     let (header, rest) = RouteHeader::read_from_prefix(payload).ok()?;
     let any: IpAddr = match header.family {
@@ -64,7 +97,7 @@ pub(crate) fn parse_route(payload: &[u8]) -> Option<Option<Route>> {
         return Some(None);
     }
     let parts = read_parts(&header, rest)?;
-    let Some(action) = action(header.kind, parts.paths) else { return Some(None) };
+    let action = action(header.kind, parts.paths);
     let destination = IpNet::new(parts.destination.unwrap_or(any), header.dst_len).ok()?.trunc();
     Some(Some(Route {
         destination,
@@ -151,12 +184,12 @@ fn read_paths(family: u8, mut bytes: &[u8], paths: &mut Vec<Path>) {
     }
 }
 
-fn action(kind: u8, paths: Vec<Path>) -> Option<Action> {
+fn action(kind: u8, paths: Vec<Path>) -> Action {
     match kind {
-        uapi::RTN_UNICAST if !paths.is_empty() => Some(Action::Paths(paths)),
-        uapi::RTN_BLACKHOLE => Some(Action::Blackhole),
-        uapi::RTN_UNREACHABLE => Some(Action::Unreachable),
-        uapi::RTN_PROHIBIT => Some(Action::Prohibit),
-        _ => None,
+        uapi::RTN_UNICAST if !paths.is_empty() => Action::Paths(paths),
+        uapi::RTN_BLACKHOLE => Action::Blackhole,
+        uapi::RTN_UNREACHABLE => Action::Unreachable,
+        uapi::RTN_PROHIBIT => Action::Prohibit,
+        _ => Action::Unusable,
     }
 }

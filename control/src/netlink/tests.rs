@@ -8,7 +8,7 @@ use zerocopy::IntoBytes;
 use super::attribute::messages;
 use super::message::{Address, Link, Message, Neighbour, parse};
 use super::request::{Ask, Dump, Key, dump, neighbour};
-use super::route::{Action, Path, Route};
+use super::route::{Action, Path, Place, Route};
 use super::socket::{Events, Listener, Requests};
 use super::uapi;
 
@@ -68,7 +68,8 @@ fn a_link_has_name_mac_and_mtu() {
         header.as_bytes(),
         &[(3, b"wan4\0"), (1, &[2, 0, 0, 0, 0, 9]), (4, &1500_u32.to_ne_bytes()), (200, &[1, 2, 3])],
     );
-    let expected = Link { ifindex: 3, name: "wan4".into(), mac: [2, 0, 0, 0, 0, 9], mtu: 1500, up: true };
+    let expected =
+        Link { ifindex: 3, name: "wan4".into(), mac: [2, 0, 0, 0, 0, 9], mtu: 1500, up: true, running: true };
     assert_eq!(one(&bytes), Some(Message::Link(expected)));
 }
 
@@ -97,7 +98,28 @@ fn an_address_that_lost_duplicate_detection_does_not_count() {
     let header =
         uapi::AddressHeader { family: uapi::AF_INET6, prefix_len: 64, flags: 0x08, scope: 0, ifindex: 4 };
     let bytes = message(uapi::RTM_NEWADDR, header.as_bytes(), &[(1, &octets("2001:600::fe"))]);
-    assert_eq!(one(&bytes), Some(Message::Other));
+    assert!(matches!(one(&bytes), Some(Message::AddressGone(_))));
+}
+
+#[test]
+fn what_a_bridge_says_of_its_ports_is_not_about_the_link() {
+    let header = uapi::LinkHeader { family: 7, pad: 0, kind: 1, ifindex: 3, flags: 1, change: 0 };
+    for kind in [uapi::RTM_NEWLINK, uapi::RTM_DELLINK] {
+        assert_eq!(one(&message(kind, header.as_bytes(), &[(3, b"wan4\0")])), Some(Message::Other));
+    }
+}
+
+#[test]
+fn a_notice_says_where_a_route_stands() {
+    for (flags, place) in [
+        (uapi::NLM_F_MULTI, Place::Last),
+        (uapi::NLM_F_CREATE | uapi::NLM_F_EXCL, Place::Alone),
+        (uapi::NLM_F_REPLACE, Place::Instead),
+        (uapi::NLM_F_CREATE | uapi::NLM_F_APPEND, Place::Last),
+        (uapi::NLM_F_CREATE, Place::First),
+    ] {
+        assert_eq!(Place::of(flags), place, "{flags:#x}");
+    }
 }
 
 #[test]
@@ -118,7 +140,7 @@ fn a_default_route_has_no_destination_attribute() {
             foreign: false,
         }]),
     };
-    assert_eq!(one(&bytes), Some(Message::Route(expected)));
+    assert_eq!(one(&bytes), Some(Message::Route(expected, Place::First)));
 }
 
 #[test]
@@ -143,7 +165,7 @@ fn multipath_leaves_out_dead_paths_and_reads_foreign_families() {
         route_header(uapi::AF_INET, 8, 1, 0).as_bytes(),
         &[(1, &octets("8.0.0.0")), (9, &paths)],
     );
-    let Some(Message::Route(route)) = one(&bytes) else { panic!("a route") };
+    let Some(Message::Route(route, _)) = one(&bytes) else { panic!("a route") };
     let path = Path { ifindex: 5, gateway: Some(address("fe80::1")), foreign: false };
     assert_eq!(route.action, Action::Paths(vec![path]));
 }
@@ -154,13 +176,13 @@ fn routes_that_a_relay_does_not_use_are_left_out() {
     let local = route_header(uapi::AF_INET6, 128, 2, 0);
     let oif = (4_u16, &3_u32.to_ne_bytes()[..]);
     let dst = octets("2001:600::1");
-    for header in [cloned, local] {
-        let bytes = message(uapi::RTM_NEWROUTE, header.as_bytes(), &[(1, &dst), oif]);
-        assert_eq!(one(&bytes), Some(Message::Other));
-    }
+    let bytes = message(uapi::RTM_NEWROUTE, cloned.as_bytes(), &[(1, &dst), oif]);
+    assert_eq!(one(&bytes), Some(Message::Other));
+    let bytes = message(uapi::RTM_NEWROUTE, local.as_bytes(), &[(1, &dst), oif]);
+    assert!(matches!(one(&bytes), Some(Message::Route(Route { action: Action::Unusable, .. }, _))));
     let prohibit = route_header(uapi::AF_INET6, 128, uapi::RTN_PROHIBIT, 0);
     let bytes = message(uapi::RTM_NEWROUTE, prohibit.as_bytes(), &[(1, &dst), oif]);
-    assert!(matches!(one(&bytes), Some(Message::Route(Route { action: Action::Prohibit, .. }))));
+    assert!(matches!(one(&bytes), Some(Message::Route(Route { action: Action::Prohibit, .. }, _))));
 }
 
 #[test]
@@ -224,7 +246,7 @@ fn the_running_kernel_answers_dumps() {
     for what in [Dump::Addresses, Dump::Routes4, Dump::Routes6, Dump::Neighbours4, Dump::Neighbours6] {
         requests.dump(what).unwrap();
     }
-    let mut listener = Listener::open(uapi::GROUP_NEIGHBOUR).unwrap();
+    let mut listener = Listener::open(uapi::GROUPS).unwrap();
     // Neighbours of the machine may move while the test runs.
     assert!(matches!(listener.next().unwrap(), Events::Empty | Events::Changes(_)));
 }

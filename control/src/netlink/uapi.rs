@@ -106,25 +106,35 @@ pub(crate) const RTM_GETADDR: u16 = 22;
 pub(crate) const RTM_NEWROUTE: u16 = 24;
 pub(crate) const RTM_DELROUTE: u16 = 25;
 pub(crate) const RTM_GETROUTE: u16 = 26;
+pub(crate) const RTM_DELNEXTHOP: u16 = 105;
 pub(crate) const RTM_NEWNEIGH: u16 = 28;
 pub(crate) const RTM_DELNEIGH: u16 = 29;
 pub(crate) const RTM_GETNEIGH: u16 = 30;
 
 pub(crate) const NLM_F_REQUEST: u16 = 0x01;
+/// One of the many messages of a dump.
+pub(crate) const NLM_F_MULTI: u16 = 0x02;
 pub(crate) const NLM_F_ACK: u16 = 0x04;
 /// The dump was interrupted by a change and may lack something.
 pub(crate) const NLM_F_DUMP_INTR: u16 = 0x10;
 pub(crate) const NLM_F_DUMP: u16 = 0x300;
 pub(crate) const NLM_F_REPLACE: u16 = 0x100;
+/// In a notification: nothing like it was there before.
+pub(crate) const NLM_F_EXCL: u16 = 0x200;
 pub(crate) const NLM_F_CREATE: u16 = 0x400;
+/// In a notification: it stands behind those that were there.
+pub(crate) const NLM_F_APPEND: u16 = 0x800;
 
-/// Multicast group of neighbour changes (RTMGRP_NEIGH).
-pub(crate) const GROUP_NEIGHBOUR: u32 = 0x4;
+/// All multicast groups that are followed (RTMGRP_): links, neighbours, addresses and routes of both
+/// families, next-hop objects.
+pub(crate) const GROUPS: u32 = 0x1 | 0x4 | 0x10 | 0x40 | 0x100 | 0x400 | 1 << 31;
 
 pub(crate) const AF_INET: u8 = 2;
 pub(crate) const AF_INET6: u8 = 10;
 
 pub(crate) const IFF_UP: u32 = 0x1;
+/// The link has a carrier.
+pub(crate) const IFF_RUNNING: u32 = 0x40;
 
 pub(crate) const IFLA_ADDRESS: u16 = 1;
 pub(crate) const IFLA_IFNAME: u16 = 3;

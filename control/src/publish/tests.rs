@@ -6,6 +6,7 @@ use sixlane_tables::{Limits, Tables, View};
 
 use super::*;
 use crate::compile::tests::{TEXT, WAN4, WAN6, compiled, kernel, route};
+use crate::neighbours::Change;
 use crate::netlink::message::Neighbour;
 use crate::netlink::uapi;
 
@@ -40,13 +41,8 @@ impl Bench {
         let neighbour = Neighbour { ifindex, address: address.parse().unwrap(), state, mac };
         self.neighbours.heard(1, &neighbour);
         for change in self.neighbours.take_changes() {
-            match change {
-                crate::neighbours::Change::Up(key, _) => {
-                    self.publisher.neighbour_up(key, &self.desired, &self.neighbours).unwrap();
-                }
-                crate::neighbours::Change::Down(key) => {
-                    self.publisher.neighbour_down(key, &self.desired, &self.neighbours).unwrap();
-                }
+            if let Change::Up(key, _) | Change::Down(key) = change {
+                self.publisher.neighbour(key, &self.desired, &self.neighbours).unwrap();
             }
         }
     }

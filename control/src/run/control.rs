@@ -10,24 +10,22 @@ use sixlane_tables::TableError;
 use sixlane_tables::punt::NeighbourWanted;
 
 use super::RunOptions;
+use super::follow::Follow;
 use super::start::tables_full;
 use crate::alarms::{Alarm, Alarms};
 use crate::clock::now_ns;
 use crate::compile::Desired;
 use crate::config::Checked;
-use crate::kernel;
+use crate::kernel::Kernel;
 use crate::link::{FromKeeper, PlanFacts, ToKeeper};
 use crate::neighbours::{Change, Neighbours};
-use crate::netlink::message::Message;
 use crate::netlink::request::{Ask, Key};
-use crate::netlink::socket::{Events, Listener, Requests};
+use crate::netlink::socket::Requests;
 use crate::publish::{Publisher, Readers};
 use crate::sets::Program;
 use crate::workers::Workers;
 
 const SECOND_NS: u64 = 1_000_000_000;
-/// Datagrams taken from the kernel before other events have their turn.
-const DATAGRAMS: usize = 64;
 /// Requests to the kernel in one turn: each is a system call of some microseconds.
 const REQUESTS: usize = 128;
 
@@ -42,6 +40,10 @@ pub(super) struct Parts {
     pub(super) config: Checked,
     pub(super) path: PathBuf,
     pub(super) plan: PlanFacts,
+    pub(super) kernel: Kernel,
+    /// Numbers of the kernel's tables that are followed.
+    pub(super) tables: Vec<u32>,
+    pub(super) hash_key: [u64; 2],
     pub(super) program: Box<dyn Program>,
     pub(super) desired: Desired,
     pub(super) alarms: Alarms,
@@ -74,6 +76,8 @@ pub(super) struct Control {
     /// Whether the program is attached: the keeper says so once.
     attached: bool,
     next_second_ns: u64,
+    /// What is heard of the kernel and not published yet.
+    pub(super) follow: Follow,
     /// The tables lack something that was refused.
     unapplied: bool,
     /// Turns in a row in which some worker was stuck.
@@ -91,6 +95,7 @@ impl Control {
             stage: Stage::Starting,
             attached: false,
             next_second_ns: now,
+            follow: Follow::default(),
             unapplied: false,
             silent_turns: 0,
             restart_asked: 0,
@@ -156,65 +161,6 @@ impl Control {
     }
 }
 
-/// What the kernel says.
-impl Control {
-    /// Takes some of what the listening socket holds; `false`: it is empty.
-    pub(super) fn kernel_says(&mut self, listener: &mut Listener) -> bool {
-        let mut more = true;
-        for _ in 0..DATAGRAMS {
-            match listener.next() {
-                Ok(Events::Changes(changes)) => {
-                    for change in changes {
-                        self.kernel_changed(change);
-                    }
-                }
-                Ok(Events::Lost) => self.read_neighbours_again(),
-                Ok(Events::Empty) => {
-                    more = false;
-                    break;
-                }
-                Err(error) => {
-                    self.alarm(
-                        Alarm::NetlinkBroken,
-                        format!("the kernel's changes cannot be followed: {error}; restart sixlane"),
-                    );
-                    more = false;
-                    break;
-                }
-            }
-        }
-        self.settle();
-        more
-    }
-
-    fn kernel_changed(&mut self, change: Message) {
-        let now = now_ns();
-        match change {
-            Message::Neighbour(neighbour) if self.parts.desired.ports.contains_key(&neighbour.ifindex) => {
-                self.parts.neighbours.heard(now, &neighbour);
-            }
-            Message::NeighbourGone(neighbour) => {
-                let key = Key { ifindex: neighbour.ifindex, address: neighbour.address };
-                self.parts.neighbours.gone(now, key);
-            }
-            _ => {}
-        }
-    }
-
-    /// Events were lost: the kernel's table is the truth.
-    fn read_neighbours_again(&mut self) {
-        tracing::info!("the kernel sent changes faster than they were read; reading its neighbours again");
-        match kernel::read_neighbours(&mut self.parts.requests) {
-            Ok(mut known) => {
-                known.retain(|neighbour| self.parts.desired.ports.contains_key(&neighbour.ifindex));
-                self.parts.neighbours.heard_all(now_ns(), &known);
-                self.parts.alarms.clear(Alarm::NetlinkBroken);
-            }
-            Err(error) => self.alarm(Alarm::NetlinkBroken, error.to_string()),
-        }
-    }
-}
-
 /// What time says.
 impl Control {
     /// Every few milliseconds.
@@ -275,18 +221,23 @@ impl Control {
 
 /// What follows from it all.
 impl Control {
-    /// Brings the neighbours' changes into the tables and their requests to the kernel.
-    fn settle(&mut self) {
+    /// Brings the neighbours' changes and the kernel's into the tables, and requests to the kernel.
+    pub(super) fn settle(&mut self) {
         for change in self.parts.neighbours.take_changes() {
             let Parts { publisher, desired, neighbours, .. } = &mut self.parts;
+            let (Change::Up(key, _) | Change::Down(key) | Change::Lost(key)) = change;
             let done = match change {
-                Change::Up(key, _) => publisher.neighbour_up(key, desired, neighbours),
-                Change::Down(key) => publisher.neighbour_down(key, desired, neighbours),
+                Change::Up(..) | Change::Down(_) => publisher.neighbour(key, desired, neighbours),
+                Change::Lost(_) => Ok(()),
             };
+            if !matches!(change, Change::Down(_)) {
+                self.follow.pending.nets.extend(desired.depending_on(key));
+            }
             if let Err(error) = done {
                 self.refused(&error);
             }
         }
+        self.follow_kernel(now_ns());
         self.ask_kernel();
     }
 
@@ -322,7 +273,7 @@ impl Control {
     }
 
     /// The tables refused something: it is tried again every second, and with more memory.
-    fn refused(&mut self, error: &TableError) {
+    pub(super) fn refused(&mut self, error: &TableError) {
         self.unapplied = true;
         self.alarm(Alarm::TablesFull, tables_full(error));
         if !matches!(error, TableError::ArenaFull) {

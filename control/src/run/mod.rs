@@ -5,6 +5,7 @@
 
 mod answer;
 mod control;
+mod follow;
 mod keeper;
 mod start;
 mod wait;

@@ -1,6 +1,6 @@
 //! The start: from the keeper's facts to tables that can be handed out.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::Read;
 
 use sixlane_tables::segment::Pages;
@@ -18,7 +18,7 @@ use crate::kernel::{self, Kernel};
 use crate::link::ToKeeper;
 use crate::neighbours::Neighbours;
 use crate::netlink::socket::{Listener, Requests};
-use crate::netlink::uapi::GROUP_NEIGHBOUR;
+use crate::netlink::uapi::GROUPS;
 use crate::publish::{Publisher, Readers};
 use crate::workers::Workers;
 use crate::{fence, sets};
@@ -31,7 +31,7 @@ use crate::{fence, sets};
 pub(super) fn start(facts: Facts, options: RunOptions) -> Result<(Control, Listener), String> {
     let config = read_config(&facts)?;
     // Subscribe first, then dump: what changes in between comes as an event.
-    let listener = Listener::open(GROUP_NEIGHBOUR).map_err(|error| error.to_string())?;
+    let listener = Listener::open(GROUPS).map_err(|error| error.to_string())?;
     let mut requests = Requests::open().map_err(|error| error.to_string())?;
     let tables = kernel::table_numbers(&config.router.tables)?;
     let kernel = Kernel::read(&mut requests, &tables).map_err(|error| error.to_string())?;
@@ -41,6 +41,7 @@ pub(super) fn start(facts: Facts, options: RunOptions) -> Result<(Control, Liste
         plan: &facts.plan,
         kernel: &kernel,
         tables: &tables,
+        failed: &BTreeSet::new(),
         hash_key,
     })?;
     let mut alarms = Alarms::default();
@@ -65,6 +66,9 @@ pub(super) fn start(facts: Facts, options: RunOptions) -> Result<(Control, Liste
         config,
         path: facts.path,
         plan: facts.plan,
+        kernel,
+        tables,
+        hash_key,
         program: Box::new(facts.maps),
         desired,
         alarms,

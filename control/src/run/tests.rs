@@ -13,12 +13,13 @@ use crate::admin::Query;
 use crate::alarms::{Alarm, Alarms};
 use crate::clock::now_ns;
 use crate::compile::tests::{TEXT, checked, compiled, kernel, plan};
+use crate::compile::{Desired, Sets};
 use crate::figures::Dead;
 use crate::link::{FromKeeper, ToKeeper};
 use crate::neighbours::Neighbours;
 use crate::netlink::socket::Requests;
 use crate::publish::{Publisher, Readers};
-use crate::sets::Program;
+use crate::sets::{Program, SetsError};
 use crate::workers::Workers;
 
 /// A program that counted seven frames on each port.
@@ -28,6 +29,14 @@ struct SevenSeen;
 impl Program for SevenSeen {
     fn counters(&self, _port: u8) -> Option<XdpCounters> {
         Some(XdpCounters { seen: 7, passed: 7, ..XdpCounters::default() })
+    }
+
+    fn narrow(&self, _old: &Sets, _new: &Sets) -> Result<(), SetsError> {
+        Ok(())
+    }
+
+    fn widen(&self, _old: &Sets, _new: &Desired) -> Result<(), SetsError> {
+        Ok(())
     }
 }
 
@@ -45,6 +54,9 @@ fn control(config: &str) -> Control {
         config: checked(config),
         path: "test.toml".into(),
         plan: plan(),
+        kernel: kernel(),
+        tables: vec![254],
+        hash_key: [1, 2],
         program: Box::new(SevenSeen),
         desired,
         alarms,

@@ -1,0 +1,234 @@
+//! The kernel's routes by prefix, kept by its notices. Pure: a notice in, what it changed out.
+//!
+//! A notice says what a route is and where it stands, and mostly that is enough. Where the kernel's
+//! words are ambiguous (several routes of one prefix and metric, of which some may have been joined),
+//! the answer is [`Heard::Doubt`] and the tables are read again: a guess would last.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+
+use crate::netlink::route::{Action, Path, Place, Route};
+
+/// What a notice meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// Nothing that was not known.
+    Known,
+    /// The routes of the prefix are other ones now.
+    Changed,
+    /// It cannot be told what the routes are now.
+    Doubt,
+}
+
+/// The routes, by prefix and in the kernel's order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Rib {
+    routes: BTreeMap<IpNet, Vec<Route>>,
+}
+
+impl Rib {
+    /// The routes of one prefix, in the kernel's order.
+    pub(crate) fn at(&self, net: &IpNet) -> &[Route] {
+        self.routes.get(net).map_or(&[], Vec::as_slice)
+    }
+
+    /// All prefixes that have routes.
+    pub(crate) fn nets(&self) -> impl Iterator<Item = IpNet> + '_ {
+        self.routes.keys().copied()
+    }
+
+    /// Takes a route behind those that are there, as a dump tells it.
+    pub(crate) fn push(&mut self, route: Route) {
+        self.routes.entry(route.destination).or_default().push(route);
+    }
+
+    /// The kernel has a new route.
+    pub(crate) fn added(&mut self, route: Route, place: Place) -> Heard {
+        let held = self.routes.entry(route.destination).or_default();
+        let alike: Vec<usize> = positions(held, &route);
+        match (alike.as_slice(), place) {
+            ([], _) => held.push(route),
+            ([at, ..], Place::Alone) => {
+                // Those that were there went in silence.
+                let at = *at;
+                held.retain(|other| !same_rank(other, &route));
+                held.insert(at.min(held.len()), route);
+            }
+            ([at], Place::Instead) => return replace(held, *at, route),
+            // The kernel may have joined the new path to the old ones; then it tells them all.
+            ([at], Place::First | Place::Last) if joins(held.get(*at), &route) => {
+                return replace(held, *at, route);
+            }
+            (_, Place::First | Place::Last) if held.contains(&route) => return Heard::Known,
+            ([at, ..], Place::First) if route.destination.addr().is_ipv4() => held.insert(*at, route),
+            ([.., at], Place::Last) if route.destination.addr().is_ipv4() => held.insert(*at + 1, route),
+            _ => return Heard::Doubt,
+        }
+        Heard::Changed
+    }
+
+    /// The kernel has removed a route, or a path of one.
+    pub(crate) fn removed(&mut self, route: &Route) -> Heard {
+        let Some(held) = self.routes.get_mut(&route.destination) else { return Heard::Known };
+        let alike = positions(held, route);
+        let heard = match alike.as_slice() {
+            [] => Heard::Known,
+            [at] => remove_from(held, *at, route),
+            _ => match held.iter().position(|other| other == route) {
+                Some(at) => {
+                    held.remove(at);
+                    Heard::Changed
+                }
+                None => Heard::Doubt,
+            },
+        };
+        if held.is_empty() {
+            self.routes.remove(&route.destination);
+        }
+        heard
+    }
+
+    /// The prefixes whose routes differ.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<IpNet> {
+        let changed = self.routes.iter().filter(|(net, routes)| other.routes.get(net) != Some(routes));
+        let gone = other.routes.keys().filter(|net| !self.routes.contains_key(net));
+        changed.map(|(net, _)| *net).chain(gone.copied()).collect()
+    }
+}
+
+/// Of one table and metric: the kernel takes them for alternatives.
+fn same_rank(one: &Route, other: &Route) -> bool {
+    (one.table, one.priority) == (other.table, other.priority)
+}
+
+fn positions(held: &[Route], route: &Route) -> Vec<usize> {
+    held.iter().enumerate().filter(|(_, other)| same_rank(other, route)).map(|(at, _)| at).collect()
+}
+
+fn replace(held: &mut [Route], at: usize, route: Route) -> Heard {
+    match held.get_mut(at) {
+        Some(old) if *old == route => Heard::Known,
+        Some(old) => {
+            *old = route;
+            Heard::Changed
+        }
+        None => Heard::Doubt,
+    }
+}
+
+/// Whether an IPv6 route is `old` with more paths.
+fn joins(old: Option<&Route>, route: &Route) -> bool {
+    match (old.map(|old| &old.action), &route.action) {
+        (Some(Action::Paths(old)), Action::Paths(new)) if route.destination.addr().is_ipv6() => {
+            new.len() > old.len() && old.iter().all(|path| new.contains(path))
+        }
+        _ => false,
+    }
+}
+
+/// The only route of its rank is removed, or, for IPv6, some of its paths.
+fn remove_from(held: &mut Vec<Route>, at: usize, route: &Route) -> Heard {
+    let left = match (held.get(at).map(|old| &old.action), &route.action) {
+        (Some(Action::Paths(old)), Action::Paths(gone)) if route.destination.addr().is_ipv6() => {
+            let left: Vec<Path> = old.iter().filter(|path| !gone.contains(path)).copied().collect();
+            if left.len() == old.len() {
+                return Heard::Doubt;
+            }
+            left
+        }
+        (Some(Action::Paths(old)), Action::Unusable) if old.len() > 1 => return Heard::Doubt,
+        _ => Vec::new(),
+    };
+    if left.is_empty() {
+        held.remove(at);
+    } else if let Some(old) = held.get_mut(at) {
+        old.action = Action::Paths(left);
+    }
+    Heard::Changed
+}
+
+#[cfg(test)]
+impl Rib {
+    /// Keeps the routes that `keep` names.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&Route) -> bool) {
+        self.routes.values_mut().for_each(|routes| routes.retain(&mut keep));
+        self.routes.retain(|_, routes| !routes.is_empty());
+    }
+}
+
+#[cfg(test)]
+impl Extend<Route> for Rib {
+    fn extend<T: IntoIterator<Item = Route>>(&mut self, routes: T) {
+        routes.into_iter().for_each(|route| self.push(route));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NET4: &str = "8.0.0.0/8";
+    const NET6: &str = "2001:700::/32";
+
+    fn route(net: &str, gateways: &[&str]) -> Route {
+        let path = |text: &&str| Path { ifindex: 3, gateway: Some(text.parse().unwrap()), foreign: false };
+        Route {
+            destination: net.parse().unwrap(),
+            table: 254,
+            protocol: 3,
+            priority: 10,
+            action: Action::Paths(gateways.iter().map(path).collect()),
+        }
+    }
+
+    fn gateways(rib: &Rib, net: &str) -> Vec<String> {
+        let paths = |route: &Route| match &route.action {
+            Action::Paths(paths) => paths.clone(),
+            _ => Vec::new(),
+        };
+        let held = rib.at(&net.parse().unwrap()).iter().flat_map(paths);
+        held.filter_map(|path| Some(path.gateway?.to_string())).collect()
+    }
+
+    #[test]
+    fn ipv4_routes_of_one_metric_stand_in_the_order_that_the_kernel_says() {
+        let mut rib = Rib::default();
+        assert_eq!(rib.added(route(NET4, &["9.0.0.1"]), Place::Alone), Heard::Changed);
+        assert_eq!(rib.added(route(NET4, &["9.0.0.2"]), Place::Last), Heard::Changed);
+        assert_eq!(rib.added(route(NET4, &["9.0.0.3"]), Place::First), Heard::Changed);
+        assert_eq!(rib.added(route(NET4, &["9.0.0.3"]), Place::Last), Heard::Known, "told twice");
+        assert_eq!(gateways(&rib, NET4), ["9.0.0.3", "9.0.0.1", "9.0.0.2"]);
+        assert_eq!(rib.added(route(NET4, &["9.0.0.4"]), Place::Instead), Heard::Doubt, "which one?");
+        assert_eq!(rib.removed(&route(NET4, &["9.0.0.1"])), Heard::Changed);
+        assert_eq!(rib.removed(&route(NET4, &["9.0.0.9"])), Heard::Doubt);
+        assert_eq!(rib.removed(&route(NET4, &["9.0.0.2"])), Heard::Changed);
+        assert_eq!(rib.added(route(NET4, &["9.0.0.4"]), Place::Instead), Heard::Changed);
+        assert_eq!(rib.removed(&route(NET4, &["9.0.0.5"])), Heard::Changed, "the only one");
+        assert_eq!(rib, Rib::default());
+    }
+
+    #[test]
+    fn ipv6_paths_join_and_part() {
+        let mut rib = Rib::default();
+        assert_eq!(rib.added(route(NET6, &["fe80::1"]), Place::Alone), Heard::Changed);
+        assert_eq!(rib.added(route(NET6, &["fe80::1", "fe80::2"]), Place::First), Heard::Changed);
+        assert_eq!(gateways(&rib, NET6), ["fe80::1", "fe80::2"]);
+        assert_eq!(rib.added(route(NET6, &["fe80::3"]), Place::First), Heard::Doubt, "joined or beside?");
+        assert_eq!(rib.removed(&route(NET6, &["fe80::1"])), Heard::Changed);
+        assert_eq!(gateways(&rib, NET6), ["fe80::2"]);
+        assert_eq!(rib.removed(&route(NET6, &["fe80::7"])), Heard::Doubt);
+        assert_eq!(rib.removed(&route(NET6, &["fe80::2"])), Heard::Changed);
+        assert_eq!(rib.removed(&route(NET6, &["fe80::2"])), Heard::Known);
+        assert_eq!(rib, Rib::default());
+    }
+
+    #[test]
+    fn differences_are_the_changed_and_the_gone() {
+        let (mut old, mut new) = (Rib::default(), Rib::default());
+        old.extend([route(NET4, &["9.0.0.1"]), route("7.0.0.0/8", &["9.0.0.1"])]);
+        new.extend([route(NET4, &["9.0.0.1"]), route(NET6, &["fe80::1"])]);
+        let nets: Vec<String> = new.differences(&old).iter().map(ToString::to_string).collect();
+        assert_eq!(nets, [NET6, "7.0.0.0/8"]);
+    }
+}
