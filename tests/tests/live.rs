@@ -147,7 +147,7 @@ fn a_deleted_interface_takes_its_routes_and_no_others() {
     host(&lab, "relay").ip("link del dev wan6").expect("deleted");
     leads(&lab, "2001:600::/64", |row| row.is_none());
     via(&lab, "0.0.0.0/0", "9.254.253.1");
-    assert!(alarmed(&lab, "port_gone"), "{:#}", status(&lab));
+    assert!(alarmed(&lab, "port_unfit"), "{:#}", status(&lab));
 }
 
 /// Two default routers: the second is taken while the kernel says that the first has failed.
