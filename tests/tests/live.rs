@@ -7,6 +7,7 @@ use sixlane_lab::stream::{Pace, Stream, Way};
 use sixlane_lab::{Deadline, FarEnd, Host, Part, eventually};
 use sixlane_tests::{Running, dropped};
 use std::fmt::Write as _;
+use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
 fn host<'a>(lab: &'a Running, name: &str) -> &'a Host {
@@ -190,7 +191,8 @@ fn lost_notices_are_noticed_and_made_good() {
     let stream = Stream::start(&lab.world, Way::Encap, Pace::default()).expect("sockets");
     let control = lab.relay.part(Part::Control).expect("control");
     control.signal(Signal::STOP);
-    let prefix = |n: u32| format!("2a00:{:x}:{:x}::/48", n >> 16, n & 0xffff);
+    let base = u128::from(Ipv6Addr::new(0x2a00, 1, 0, 0, 0, 0, 0, 0));
+    let prefix = |n: u32| format!("{}/48", Ipv6Addr::from(base + (u128::from(n) << 80)));
     let mut batch = String::new();
     for n in 0..ROUTES {
         writeln!(batch, "route add {} via 2001:600::1 dev wan6", prefix(n)).expect("text");
@@ -211,7 +213,7 @@ fn lost_notices_are_noticed_and_made_good() {
     let rows = shown["routes"].as_array().expect("a list");
     let (mut samples, mut n) = (0, 0);
     while let Some(row) = rows.iter().find(|row| row["prefix"] == prefix(n).as_str()) {
-        let address = prefix(n).replace("::/48", "::1");
+        let address = prefix(n).replace("/48", "");
         let kernel = relay.ip(&format!("-6 route get {address}")).expect("a route");
         assert!(kernel.contains("via 2001:600::1 dev wan6"), "{kernel}");
         assert_eq!((&row["next_hop"], &row["port"]), (&"2001:600::1".into(), &"wan6".into()), "{row}");

@@ -216,3 +216,40 @@ fn link_local_gateways_work_and_link_local_hosts_are_not_followed() {
     machine.heard(3, &said("fe80::9", uapi::NUD_REACHABLE, Some(MAC)));
     assert_eq!(machine.take_changes(), [Change::Up(key("fe80::9"), MAC)]);
 }
+
+#[test]
+fn a_gateway_that_no_route_needs_is_let_go() {
+    let mut machine = machine();
+    let links =
+        ["9.254.253.0/24", "2001:600::/64"].map(|net| OnLink { ifindex: IF, net: net.parse().unwrap() });
+    let (host, far) = (key("9.254.253.1"), key("fe80::9"));
+    requests(&mut machine);
+    machine.heard(1, &said("9.254.253.1", uapi::NUD_REACHABLE, Some(MAC)));
+    machine.set_topology(2, &BTreeSet::from([far]), &links);
+    machine.heard(3, &said("fe80::9", uapi::NUD_REACHABLE, Some(OTHER)));
+    // One on the link stays known, and asking for it as a host ends the management.
+    assert_eq!(requests(&mut machine), [(Ask::Managed, far), (Ask::Use, host)]);
+    assert_eq!(machine.mac(host), Some(MAC));
+    machine.take_changes();
+    machine.set_topology(4, &BTreeSet::new(), &links);
+    assert_eq!(requests(&mut machine), [(Ask::Forget, far)]);
+    assert_eq!(machine.take_changes(), [Change::Down(far)]);
+    // Hosts of a link that is no link any more are not ours to know; the kernel keeps them.
+    machine.set_topology(5, &BTreeSet::new(), &links[1..]);
+    assert_eq!((requests(&mut machine), machine.take_changes()), (vec![], vec![Change::Down(host)]));
+}
+
+#[test]
+fn a_gateway_is_lost_when_the_kernel_gives_it_up_and_found_when_it_answers() {
+    let mut machine = machine();
+    let gateway = key("9.254.253.1");
+    machine.heard(1, &said("9.254.253.1", 1, None));
+    assert!(machine.lost().is_empty(), "not yet");
+    machine.heard(2, &said("9.254.253.1", uapi::NUD_FAILED, None));
+    machine.heard(3, &said("9.254.253.1", 1, None));
+    assert_eq!(machine.take_changes(), [Change::Lost(gateway)]);
+    assert_eq!(machine.lost(), &BTreeSet::from([gateway]), "to ask again is no answer");
+    machine.heard(4, &said("9.254.253.1", uapi::NUD_REACHABLE, Some(MAC)));
+    assert_eq!(machine.take_changes(), [Change::Up(gateway, MAC)]);
+    assert!(machine.lost().is_empty());
+}
