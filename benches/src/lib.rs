@@ -2,7 +2,7 @@
 //!
 //! [`goals`] is the one table of floors and aims, [`abx`] compares two things on a noisy machine,
 //! [`results`] says what came of it, [`machine`] where. [`rig`] is the worker over frames in memory,
-//! [`callgrind`] counts its instructions.
+//! [`callgrind`] counts its instructions, [`turns`] shows the tail of its times.
 
 pub mod abx;
 pub mod callgrind;
@@ -10,3 +10,4 @@ pub mod goals;
 pub mod machine;
 pub mod results;
 pub mod rig;
+pub mod turns;

@@ -10,6 +10,7 @@ use sixlane_benches::goals::{self, Goal, NULL_INSTRUCTIONS, REGRESSION};
 use sixlane_benches::machine;
 use sixlane_benches::results::{Figure, Report, Verdict};
 use sixlane_benches::rig::{self, Case, HOT, Null, Relay, Set, WIDE};
+use sixlane_benches::turns;
 use sixlane_tables::Tables;
 
 /// The null forwarder's name under the counter.
@@ -54,6 +55,7 @@ fn bench() -> Result<u8, String> {
     println!("machine: {}", machine::line());
     let null = instructions(&mut report, &root)?;
     time(&mut report, null)?;
+    tails()?;
     report.finish().map_err(|error| format!("results: {error}"))?;
     Ok(u8::try_from(report.exit_code()).unwrap_or(1))
 }
@@ -105,6 +107,18 @@ fn time(report: &mut Report, null: Option<f64>) -> Result<(), String> {
         let (hot, _) = compare(case, HOT, goal)?;
         let note = format!("{}; {}; {core}", describe(WIDE, &outcome), describe(HOT, &hot));
         report.add(goal, outcome.figure, verdict, (outcome.samples, outcome.rejected), note);
+    }
+    Ok(())
+}
+
+/// Single turns of up to 64 packets, in nanoseconds. Reported, not judged: the tail is mostly the machine's.
+fn tails() -> Result<(), String> {
+    println!("turns, ns         p50      p99    p99.9        max");
+    let mut null = Null::new(&rig::packets(Case::Native, &WIDE), WIDE.frames)?;
+    println!("{}", turns::line(NULL, &turns::times(&mut null)?));
+    for case in Case::ALL {
+        let mut relay = Relay::new(tables()?, &rig::packets(case, &WIDE), WIDE.frames, true)?;
+        println!("{}", turns::line(case.name(), &turns::times(&mut relay)?));
     }
     Ok(())
 }
