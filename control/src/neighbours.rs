@@ -429,6 +429,12 @@ impl Neighbours {
         }
     }
 
+    /// The neighbours that the kernel keeps resolved for us: at the end it shall not probe them further.
+    pub(crate) fn managed(&self) -> impl Iterator<Item = Key> + '_ {
+        let managed = self.entries.iter().filter(|(_, entry)| entry.gateway && !entry.permanent());
+        managed.map(|(key, _)| *key)
+    }
+
     /// The changes since the last call, in order.
     pub(crate) fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)

@@ -266,6 +266,17 @@ impl Control {
         }
     }
 
+    /// At an orderly stop: the kernel forgets the gateways that it probed for us. It resolves those that
+    /// it needs itself again.
+    pub(super) fn release_neighbours(&mut self) {
+        let Parts { neighbours, requests, .. } = &mut self.parts;
+        for key in neighbours.managed() {
+            if let Err(error) = requests.neighbour(Ask::Forget, key) {
+                tracing::debug!("the kernel did not forget {}: {error}", key.address);
+            }
+        }
+    }
+
     fn request_failed(&self, ask: Ask, key: Key, error: &io::Error) {
         if ask != Ask::Forget {
             tracing::debug!("the kernel was asked for {} in vain: {error}", key.address);

@@ -87,6 +87,7 @@ async fn live(link: Box<dyn KeeperLink>, options: RunOptions) -> Result<(), RunE
     let netlink = wait::watch(listener).map_err(RunError::Runtime)?;
     let done = event_loop(&mut control, &mut keeper, netlink, questions, signals).await;
     done?;
+    control.release_neighbours();
     // Only an orderly stop takes the fence away: after a failure it is what stands between the kernel
     // and the tunnels.
     let _ = std::fs::remove_file(&socket);
