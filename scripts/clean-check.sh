@@ -54,7 +54,7 @@ network() {
 directories() {
     find /run/sixlane /run/sixlane-lab "${TMPDIR:-/tmp}" -maxdepth 1 \
         \( -path '/run/sixlane' -o -path '/run/sixlane-lab/*' -o -path "${TMPDIR:-/tmp}/sixlane*" \) \
-        -printf 'directory %p\n' 2>/dev/null || true
+        -printf 'directory %p\n' 2>/dev/null
 }
 
 list() {
