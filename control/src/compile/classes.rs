@@ -10,6 +10,7 @@ use sixlane_tables::ClassRange;
 use sixlane_tunnel::{Class4, bogon};
 
 use super::Input;
+use crate::netlink::message::Address;
 
 /// All ranges, in no order; where they overlap, their classes add up.
 pub(super) fn classes(input: Input<'_>) -> Vec<ClassRange> {
@@ -21,7 +22,7 @@ pub(super) fn classes(input: Input<'_>) -> Vec<ClassRange> {
     for own in &input.kernel.addresses {
         if let IpAddr::V4(address) = own.address {
             ranges.push(single(address, Class4::OWN));
-            for broadcast in broadcasts(address, own.prefix_len) {
+            for broadcast in broadcasts(own) {
                 ranges.push(single(broadcast, Class4::BROADCAST));
             }
         }
@@ -46,9 +47,11 @@ fn prefix(net: Ipv4Net, class: Class4) -> ClassRange {
 
 /// Broadcast addresses of an attached network: all ones, and the all zeros of old (SEC-01). Networks
 /// of one or two addresses have none (RFC 3021).
-pub(super) fn broadcasts(address: Ipv4Addr, prefix_len: u8) -> Vec<Ipv4Addr> {
-    match Ipv4Net::new(address, prefix_len) {
-        Ok(net) if (1..=30).contains(&prefix_len) => vec![net.network(), net.broadcast()],
+/// With a peer, the network is the peer's.
+pub(super) fn broadcasts(own: &Address) -> Vec<Ipv4Addr> {
+    let IpAddr::V4(on_link) = own.peer.unwrap_or(own.address) else { return Vec::new() };
+    match Ipv4Net::new(on_link, own.prefix_len) {
+        Ok(net) if (1..=30).contains(&own.prefix_len) => vec![net.network(), net.broadcast()],
         _ => Vec::new(),
     }
 }

@@ -71,8 +71,8 @@ fn overlay(input: Input<'_>) -> BTreeMap<IpNet, Target> {
     let own = || input.kernel.addresses.iter().filter(|own| global(&own.address));
     for address in own() {
         match address.address {
-            IpAddr::V4(v4) => {
-                for broadcast in broadcasts(v4, address.prefix_len) {
+            IpAddr::V4(_) => {
+                for broadcast in broadcasts(address) {
                     overlay.insert(IpAddr::V4(broadcast).into(), Target::Kind(kind::BROADCAST));
                 }
             }

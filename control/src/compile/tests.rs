@@ -258,6 +258,20 @@ fn classes_name_own_broadcast_bogon_relay_and_stranger() {
     }
 }
 
+/// `ip address add 9.1.0.1 peer 9.2.0.0/24`: the network on the link is the peer's.
+#[test]
+fn broadcast_addresses_are_those_of_the_peers_network() {
+    let mut kernel = kernel();
+    let peer = Some("9.2.0.0".parse().unwrap());
+    kernel.addresses.push(Address { peer, ..address(WAN4, "9.1.0.1/24") });
+    let desired = compiled(TEXT, &kernel).unwrap();
+    for (there, text) in [(true, "9.2.0.255"), (true, "9.2.0.0"), (false, "9.1.0.255"), (false, "9.1.0.0")] {
+        assert_eq!(class(&desired, text).contains(Class4::BROADCAST), there, "{text}");
+        let target = there.then_some(Target::Kind(kind::BROADCAST));
+        assert_eq!(target4(&desired, &format!("{text}/32")), target, "{text}");
+    }
+}
+
 #[test]
 fn the_lab_profile_permits_documentation_ranges_and_nothing_else() {
     let mut kernel = kernel();
