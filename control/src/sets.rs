@@ -37,6 +37,12 @@ pub(crate) trait Program: std::fmt::Debug {
     /// # Errors
     /// [`SetsError`]; what was done until then stays.
     fn widen(&self, old: &Sets, new: &Desired) -> Result<(), SetsError>;
+
+    /// Writes everything, whatever is there: after a change that failed.
+    ///
+    /// # Errors
+    /// [`SetsError`]; what was done until then stays.
+    fn rewrite(&self, desired: &Desired) -> Result<(), SetsError>;
 }
 
 impl Program for Maps {
@@ -60,6 +66,10 @@ impl Program for Maps {
         let add = |net: &Ipv6Net| self.add_served6(net.network(), net.prefix_len());
         write("served6", each(&sets.served6, &old.served6, add))?;
         write("ports", ports(new).iter().try_for_each(|(key, port)| self.ports.set(key, port)))
+    }
+
+    fn rewrite(&self, desired: &Desired) -> Result<(), SetsError> {
+        fill(self, desired)
     }
 }
 

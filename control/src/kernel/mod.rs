@@ -124,8 +124,12 @@ impl Kernel {
         }
     }
 
-    /// Takes the place of `old`, which may have missed something.
-    pub(crate) fn succeed(self, old: &mut Self, pending: &mut Pending) {
+    /// Takes the place of `old`, which may have missed something. Unless it is `whole`, what is not in it
+    /// may be there all the same.
+    pub(crate) fn succeed(mut self, old: &mut Self, whole: bool, pending: &mut Pending) {
+        if !whole {
+            self.routes.keep(&old.routes);
+        }
         pending.state |= self.links != old.links || self.addresses != old.addresses;
         pending.nets.extend(self.routes.differences(&old.routes));
         *old = self;
@@ -147,9 +151,11 @@ impl Pending {
     }
 }
 
-/// One and the same address, whatever its flags.
+/// One and the same address, whatever its flags. Of IPv4 an interface may have one several times, with
+/// different peers; of IPv6 once, and its peer may change.
 fn same(one: &Address, other: &Address) -> bool {
     (one.ifindex, one.address, one.prefix_len) == (other.ifindex, other.address, other.prefix_len)
+        && (one.address.is_ipv6() || one.peer == other.peer)
 }
 
 fn followed(route: &Route, tables: &[u32]) -> bool {
@@ -223,6 +229,26 @@ mod tests {
         assert_eq!(number_of("main", text), Some(254));
         assert_eq!(number_of("usual", text), None);
         assert_eq!(number_of("reserved", text), None);
+    }
+
+    #[test]
+    fn an_address_with_two_peers_is_there_until_both_are_gone() {
+        let own = |peer: &str| Address {
+            ifindex: 3,
+            address: "9.0.0.1".parse().unwrap(),
+            prefix_len: 32,
+            peer: Some(peer.parse().unwrap()),
+            scope: 0,
+            deprecated: false,
+        };
+        let (mut kernel, mut pending) = (Kernel::default(), Pending::default());
+        for message in ["9.0.0.2", "9.0.0.3"].map(|peer| Message::Address(own(peer))) {
+            kernel.take(message, &[], &mut pending);
+        }
+        kernel.take(Message::AddressGone(own("9.0.0.2")), &[], &mut pending);
+        assert!(kernel.has_address("9.0.0.1".parse().unwrap()));
+        kernel.take(Message::AddressGone(own("9.0.0.3")), &[], &mut pending);
+        assert!(!kernel.has_address("9.0.0.1".parse().unwrap()));
     }
 
     #[test]

@@ -38,9 +38,20 @@ impl Rib {
         self.routes.keys().copied()
     }
 
-    /// Takes a route behind those that are there, as a dump tells it.
+    /// Takes a route behind those that are there, as a dump tells it. (A dump tells some IPv6 routes twice
+    /// when others come in the middle of it.)
     pub(crate) fn push(&mut self, route: Route) {
-        self.routes.entry(route.destination).or_default().push(route);
+        let held = self.routes.entry(route.destination).or_default();
+        if route.destination.addr().is_ipv4() || !held.contains(&route) {
+            held.push(route);
+        }
+    }
+
+    /// Takes over the IPv6 prefixes that only `old` has.
+    pub(crate) fn keep(&mut self, old: &Self) {
+        for (net, routes) in old.routes.iter().filter(|(net, _)| net.addr().is_ipv6()) {
+            self.routes.entry(*net).or_insert_with(|| routes.clone());
+        }
     }
 
     /// The kernel has a new route.
@@ -58,7 +69,7 @@ impl Rib {
             ([at], Place::Instead) => return replace(held, *at, route),
             // The kernel may have joined the new path to the old ones; then it tells them all.
             ([at], Place::First | Place::Last) if joins(held.get(*at), &route) => {
-                return replace(held, *at, route);
+                return join(held, *at, route);
             }
             (_, Place::First | Place::Last) if held.contains(&route) => return Heard::Known,
             ([at, ..], Place::First) if route.destination.addr().is_ipv4() => held.insert(*at, route),
@@ -75,13 +86,17 @@ impl Rib {
         let heard = match alike.as_slice() {
             [] => Heard::Known,
             [at] => remove_from(held, *at, route),
-            _ => match held.iter().position(|other| other == route) {
-                Some(at) => {
-                    held.remove(at);
-                    Heard::Changed
+            _ => {
+                let mut equal = held.iter().enumerate().filter(|(_, other)| *other == route);
+                // Of several that look the same it is not known which one has gone.
+                match (equal.next().map(|(at, _)| at), equal.next()) {
+                    (Some(at), None) => {
+                        held.remove(at);
+                        Heard::Changed
+                    }
+                    _ => Heard::Doubt,
                 }
-                None => Heard::Doubt,
-            },
+            }
         };
         if held.is_empty() {
             self.routes.remove(&route.destination);
@@ -117,6 +132,17 @@ fn replace(held: &mut [Route], at: usize, route: Route) -> Heard {
     }
 }
 
+/// The paths that were there stay in front, whatever the order in which the notice tells them.
+fn join(held: &mut [Route], at: usize, route: Route) -> Heard {
+    if let (Some(Action::Paths(old)), Action::Paths(new)) =
+        (held.get_mut(at).map(|old| &mut old.action), route.action)
+    {
+        let more: Vec<Path> = new.into_iter().filter(|path| !old.contains(path)).collect();
+        old.extend(more);
+    }
+    Heard::Changed
+}
+
 /// Whether an IPv6 route is `old` with more paths.
 fn joins(old: Option<&Route>, route: &Route) -> bool {
     match (old.map(|old| &old.action), &route.action) {
@@ -127,7 +153,8 @@ fn joins(old: Option<&Route>, route: &Route) -> bool {
     }
 }
 
-/// The only route of its rank is removed, or, for IPv6, some of its paths.
+/// The only route of its rank is removed, or, for IPv6, some of its paths. A notice about another route
+/// is older than what is held, or something was missed.
 fn remove_from(held: &mut Vec<Route>, at: usize, route: &Route) -> Heard {
     let left = match (held.get(at).map(|old| &old.action), &route.action) {
         (Some(Action::Paths(old)), Action::Paths(gone)) if route.destination.addr().is_ipv6() => {
@@ -137,7 +164,7 @@ fn remove_from(held: &mut Vec<Route>, at: usize, route: &Route) -> Heard {
             }
             left
         }
-        (Some(Action::Paths(old)), Action::Unusable) if old.len() > 1 => return Heard::Doubt,
+        (Some(old), gone) if old != gone => return Heard::Doubt,
         _ => Vec::new(),
     };
     if left.is_empty() {
@@ -204,15 +231,25 @@ mod tests {
         assert_eq!(rib.removed(&route(NET4, &["9.0.0.9"])), Heard::Doubt);
         assert_eq!(rib.removed(&route(NET4, &["9.0.0.2"])), Heard::Changed);
         assert_eq!(rib.added(route(NET4, &["9.0.0.4"]), Place::Instead), Heard::Changed);
-        assert_eq!(rib.removed(&route(NET4, &["9.0.0.5"])), Heard::Changed, "the only one");
+        assert_eq!(rib.removed(&route(NET4, &["9.0.0.5"])), Heard::Doubt, "another one");
+        assert_eq!(rib.removed(&route(NET4, &["9.0.0.4"])), Heard::Changed, "the only one");
         assert_eq!(rib, Rib::default());
+    }
+
+    #[test]
+    fn of_routes_that_look_the_same_any_may_have_gone() {
+        let mut rib = Rib::default();
+        rib.extend(["9.0.0.1", "9.0.0.2", "9.0.0.1"].map(|gateway| route(NET4, &[gateway])));
+        assert_eq!(rib.removed(&route(NET4, &["9.0.0.1"])), Heard::Doubt);
+        assert_eq!(rib.removed(&route(NET4, &["9.0.0.2"])), Heard::Changed);
     }
 
     #[test]
     fn ipv6_paths_join_and_part() {
         let mut rib = Rib::default();
         assert_eq!(rib.added(route(NET6, &["fe80::1"]), Place::Alone), Heard::Changed);
-        assert_eq!(rib.added(route(NET6, &["fe80::1", "fe80::2"]), Place::First), Heard::Changed);
+        // The notice tells the new one first; the kernel puts it last.
+        assert_eq!(rib.added(route(NET6, &["fe80::2", "fe80::1"]), Place::First), Heard::Changed);
         assert_eq!(gateways(&rib, NET6), ["fe80::1", "fe80::2"]);
         assert_eq!(rib.added(route(NET6, &["fe80::3"]), Place::First), Heard::Doubt, "joined or beside?");
         assert_eq!(rib.removed(&route(NET6, &["fe80::1"])), Heard::Changed);
@@ -221,6 +258,28 @@ mod tests {
         assert_eq!(rib.removed(&route(NET6, &["fe80::2"])), Heard::Changed);
         assert_eq!(rib.removed(&route(NET6, &["fe80::2"])), Heard::Known);
         assert_eq!(rib, Rib::default());
+    }
+
+    /// After a dump come the notices that were on their way: what they say is in it already.
+    #[test]
+    fn an_old_notice_takes_no_newer_route_away() {
+        let mut rib = Rib::default();
+        rib.push(route(NET4, &["9.0.0.2"]));
+        let dumped = rib.clone();
+        assert_eq!(rib.added(route(NET4, &["9.0.0.2"]), Place::Last), Heard::Known);
+        assert_eq!(rib.removed(&route(NET4, &["9.0.0.1"])), Heard::Doubt);
+        assert_eq!(rib, dumped);
+    }
+
+    #[test]
+    fn what_an_unsure_dump_lacks_is_kept_and_what_it_tells_twice_is_one() {
+        let (mut old, mut new) = (Rib::default(), Rib::default());
+        old.extend([route(NET4, &["9.0.0.1"]), route(NET6, &["fe80::1"])]);
+        new.extend([route("2001:701::/32", &["fe80::1"]), route("2001:701::/32", &["fe80::1"])]);
+        new.keep(&old);
+        let nets: Vec<String> = new.nets().map(|net| net.to_string()).collect();
+        assert_eq!(nets, [NET6, "2001:701::/32"], "IPv4 dumps are whole");
+        assert_eq!(new.at(&"2001:701::/32".parse().unwrap()).len(), 1);
     }
 
     #[test]

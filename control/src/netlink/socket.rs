@@ -194,7 +194,14 @@ impl Listener {
                 Ok(if changes.contains(&Message::Overrun) { Events::Lost } else { Events::Changes(changes) })
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Events::Empty),
-            Err(error) if error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) => Ok(Events::Lost),
+            // The kernel's buffer or ours was too small.
+            Err(error)
+                if [Errno::NOBUFS, Errno::MSGSIZE]
+                    .map(|lost| Some(lost.raw_os_error()))
+                    .contains(&error.raw_os_error()) =>
+            {
+                Ok(Events::Lost)
+            }
             Err(error) => Err(error),
         }
     }

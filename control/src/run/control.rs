@@ -182,6 +182,7 @@ impl Control {
         if self.unapplied {
             self.apply_again();
         }
+        self.mend_sets();
     }
 
     fn take_punts(&mut self) {

@@ -25,6 +25,8 @@ const DATAGRAMS: usize = 64;
 const PASSED_OVER: usize = 200_000;
 /// Of its time control spends at most one part in so many on reading everything again.
 const PAUSE: u64 = 4;
+/// The pause doubles so often, while routes go all the time.
+const UNSURE_MAX: u32 = 5;
 
 /// What is heard of the kernel and not published yet.
 #[derive(Debug, Default)]
@@ -35,6 +37,11 @@ pub(super) struct Follow {
     published_ns: u64,
     /// When everything may be read again.
     read_ns: u64,
+    /// How often in a row what was read was not sure to be whole; then it is read again at `unsure_ns`.
+    unsure: u32,
+    unsure_ns: u64,
+    /// The program's sets lack something.
+    sets: bool,
 }
 
 impl Control {
@@ -50,15 +57,46 @@ impl Control {
                 }
             }
         }
-        if self.follow.pending.doubt && now_ns() >= self.follow.read_ns {
-            // What waits is older than what is read now.
-            let passed_over = (0..PASSED_OVER).map_while(|_| self.listen(listener)).flatten();
-            for change in passed_over.collect::<Vec<_>>() {
-                self.neighbour_heard(&change);
-            }
-        }
+        self.read_when_due(listener);
         self.settle();
         more
+    }
+
+    /// Reads everything again, when there is a doubt and it is time.
+    pub(super) fn read_when_due(&mut self, listener: &mut Listener) {
+        let now = now_ns();
+        let doubt = self.follow.pending.doubt && now >= self.follow.read_ns;
+        let unsure = self.follow.unsure != 0 && now >= self.follow.unsure_ns;
+        if !doubt && !unsure {
+            return;
+        }
+        // What waits is older than what is read now. A socket that has overflowed takes nothing more, and
+        // does not say so again, until it is empty.
+        let emptied = self.drain(listener, |control, change| {
+            control.neighbour_heard(&change);
+        });
+        if emptied {
+            self.read_again(now, listener);
+        }
+    }
+
+    /// At the start: what has come since the subscription, and with it whether what was read is whole.
+    pub(super) fn first_notices(&mut self, listener: &mut Listener) {
+        let mut gone = false;
+        let emptied = self.drain(listener, |control, change| {
+            gone |= route6_gone(&change);
+            control.heard(change);
+        });
+        self.follow.unsure = u32::from(gone || !emptied);
+    }
+
+    /// Takes all that waits; `false`: there is more.
+    fn drain(&mut self, listener: &mut Listener, mut take: impl FnMut(&mut Self, Message)) -> bool {
+        for _ in 0..PASSED_OVER {
+            let Some(changes) = self.listen(listener) else { return true };
+            changes.into_iter().for_each(|change| take(self, change));
+        }
+        false
     }
 
     /// The next notices; `None`: none waits.
@@ -109,22 +147,25 @@ impl Control {
 
     /// Publishes what is heard, when its time has come.
     pub(super) fn follow_kernel(&mut self, now: u64) {
-        if self.follow.pending.doubt && now >= self.follow.read_ns {
-            self.read_again(now);
-        }
         if now >= self.follow.published_ns.saturating_add(PUBLISH_NS) {
             self.publish_followed();
         }
     }
 
-    /// The kernel's tables are the truth.
-    fn read_again(&mut self, now: u64) {
-        let Parts { requests, kernel, tables, .. } = &mut self.parts;
+    /// The kernel's tables are the truth. But of IPv6 routes a dump passes over as many as are removed in
+    /// the middle of it, and does not say so: then those that it lacks are kept, and read once more later.
+    fn read_again(&mut self, now: u64, listener: &mut Listener) {
+        let Parts { requests, tables, .. } = &mut self.parts;
         match Kernel::read(requests, tables) {
             Ok(shadow) => {
-                shadow.succeed(kernel, &mut self.follow.pending);
                 self.follow.pending.doubt = false;
                 self.parts.alarms.clear(Alarm::NetlinkBroken);
+                let mut since = Vec::new();
+                let emptied = self.drain(listener, |_, change| since.push(change));
+                let whole = emptied && !self.follow.pending.doubt && !since.iter().any(route6_gone);
+                shadow.succeed(&mut self.parts.kernel, whole, &mut self.follow.pending);
+                self.follow.unsure = if whole { 0 } else { self.follow.unsure.saturating_add(1) };
+                since.into_iter().for_each(|change| self.heard(change));
             }
             Err(error) => self.alarm(Alarm::NetlinkBroken, error.to_string()),
         }
@@ -132,7 +173,9 @@ impl Control {
             self.read_neighbours();
         }
         let end = now_ns();
-        self.follow.read_ns = end.saturating_add(end.saturating_sub(now).saturating_mul(PAUSE));
+        let pause = end.saturating_sub(now).saturating_mul(PAUSE);
+        self.follow.read_ns = end.saturating_add(pause);
+        self.follow.unsure_ns = end.saturating_add(pause << self.follow.unsure.min(UNSURE_MAX));
     }
 
     fn read_neighbours(&mut self) {
@@ -141,7 +184,11 @@ impl Control {
                 known.retain(|neighbour| self.parts.desired.ports.contains_key(&neighbour.ifindex));
                 self.parts.neighbours.heard_all(now_ns(), &known);
             }
-            Err(error) => self.alarm(Alarm::NetlinkBroken, error.to_string()),
+            Err(error) => {
+                self.alarm(Alarm::NetlinkBroken, error.to_string());
+                self.follow.pending.doubt = true;
+                self.follow.neighbours = true;
+            }
         }
     }
 
@@ -192,7 +239,19 @@ impl Control {
 
     fn sets_written(&mut self, done: Result<(), SetsError>) {
         if let Err(error) = done {
+            self.follow.sets = true;
             self.alarm(Alarm::ProgramSets, error.to_string());
+        }
+    }
+
+    /// Writes the program's sets anew, when they lack something: once a second.
+    pub(super) fn mend_sets(&mut self) {
+        if !std::mem::take(&mut self.follow.sets) {
+            return;
+        }
+        match self.parts.program.rewrite(&self.parts.desired) {
+            Ok(()) => self.parts.alarms.clear(Alarm::ProgramSets),
+            refused => self.sets_written(refused),
         }
     }
 
@@ -205,4 +264,9 @@ impl Control {
             }
         }
     }
+}
+
+/// Whether an IPv6 route has gone, of whatever table.
+fn route6_gone(change: &Message) -> bool {
+    matches!(change, Message::RouteGone(route) if route.destination.addr().is_ipv6())
 }

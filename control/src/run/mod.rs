@@ -163,7 +163,10 @@ async fn event_loop(
                 // A client that has gone does not want its answer.
                 let _ = reply.send(control.answer(query));
             }
-            _ = turn.tick() => control.turn(),
+            _ = turn.tick() => {
+                control.read_when_due(netlink.get_mut());
+                control.turn();
+            }
             () = signals.terminate() => {
                 if keeper.gone() {
                     return Ok(());
@@ -176,6 +179,9 @@ async fn event_loop(
                 tracing::warn!("the keeper does not listen: {error}");
             }
         }
+        // While the kernel always has something to say this task never waits; the admin socket's tasks must
+        // have their turn all the same.
+        tokio::task::yield_now().await;
     }
 }
 

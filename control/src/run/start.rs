@@ -31,7 +31,7 @@ use crate::{fence, sets};
 pub(super) fn start(facts: Facts, options: RunOptions) -> Result<(Control, Listener), String> {
     let config = read_config(&facts)?;
     // Subscribe first, then dump: what changes in between comes as an event.
-    let listener = Listener::open(GROUPS).map_err(|error| error.to_string())?;
+    let mut listener = Listener::open(GROUPS).map_err(|error| error.to_string())?;
     let mut requests = Requests::open().map_err(|error| error.to_string())?;
     let tables = kernel::table_numbers(&config.router.tables)?;
     let kernel = Kernel::read(&mut requests, &tables).map_err(|error| error.to_string())?;
@@ -81,6 +81,7 @@ pub(super) fn start(facts: Facts, options: RunOptions) -> Result<(Control, Liste
     for message in facts.rest {
         control.told(message);
     }
+    control.first_notices(&mut listener);
     control.ask_kernel();
     Ok((control, listener))
 }

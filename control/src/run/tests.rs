@@ -12,11 +12,12 @@ use super::control::{Control, Parts};
 use crate::admin::Query;
 use crate::alarms::{Alarm, Alarms};
 use crate::clock::now_ns;
-use crate::compile::tests::{TEXT, checked, compiled, kernel, plan};
+use crate::compile::tests::{TEXT, WAN6, address, checked, compiled, kernel, plan};
 use crate::compile::{Desired, Sets};
 use crate::figures::Dead;
 use crate::link::{FromKeeper, ToKeeper};
 use crate::neighbours::Neighbours;
+use crate::netlink::message::Message;
 use crate::netlink::socket::Requests;
 use crate::publish::{Publisher, Readers};
 use crate::sets::{Program, SetsError};
@@ -36,6 +37,32 @@ impl Program for SevenSeen {
     }
 
     fn widen(&self, _old: &Sets, _new: &Desired) -> Result<(), SetsError> {
+        Ok(())
+    }
+
+    fn rewrite(&self, _desired: &Desired) -> Result<(), SetsError> {
+        Ok(())
+    }
+}
+
+/// A program whose sets are full until they are written anew.
+#[derive(Debug)]
+struct FullOnce;
+
+impl Program for FullOnce {
+    fn counters(&self, _port: u8) -> Option<XdpCounters> {
+        None
+    }
+
+    fn narrow(&self, _old: &Sets, _new: &Sets) -> Result<(), SetsError> {
+        Err(SetsError::TooMany { count: 2, what: "IPv6 addresses", max: 1 })
+    }
+
+    fn widen(&self, _old: &Sets, _new: &Desired) -> Result<(), SetsError> {
+        Ok(())
+    }
+
+    fn rewrite(&self, _desired: &Desired) -> Result<(), SetsError> {
         Ok(())
     }
 }
@@ -221,4 +248,19 @@ fn stuck_seconds_of_zero_never_ask_for_a_restart() {
         control.turn();
     }
     assert!(control.take_messages().is_empty());
+}
+
+/// What a change could not write is not in the next difference: everything is written anew.
+#[test]
+fn sets_that_lack_something_are_written_anew() {
+    let mut control = control(TEXT);
+    control.parts.program = Box::new(FullOnce);
+    let own = address(WAN6, "2001:900::1/64");
+    control.parts.kernel.take(Message::Address(own), &[254], &mut control.follow.pending);
+    control.settle();
+    let alarmed =
+        |control: &Control| answer(control, Query::Status)["alarms"].to_string().contains("program_sets");
+    assert!(alarmed(&control));
+    control.mend_sets();
+    assert!(!alarmed(&control), "nothing is missing any more");
 }
