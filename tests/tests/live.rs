@@ -239,3 +239,43 @@ fn lost_notices_are_noticed_and_made_good() {
     let tally = stream.finish().expect("stream");
     assert_eq!(tally.lost(), 0, "the old tables served meanwhile: {tally:?}");
 }
+
+/// FAIL-14: everything is read again in the middle of a storm of routes. (A dump of IPv6 routes passes
+/// over as many as go meanwhile.) Those that stay are in the tables all the time; at the end all is right.
+#[test]
+fn a_storm_of_routes_takes_none_of_the_others_away() {
+    const STABLE: u32 = 30_000;
+    let lab = Running::first_light(FarEnd::RawSocket).expect("a running relay");
+    let relay = host(&lab, "relay");
+    let batch = |name: &str, text: String| {
+        let file = lab.world.lab.directory().join(name);
+        std::fs::write(&file, text).expect("written");
+        format!("ip -6 -batch {}", file.display())
+    };
+    let line = |verb: &str, first: u16, n: u32| {
+        let base = u128::from(Ipv6Addr::new(first, 1, 0, 0, 0, 0, 0, 0));
+        format!("route {verb} blackhole {}/48\n", Ipv6Addr::from(base + (u128::from(n) << 80)))
+    };
+    let routes6 = || lab.relay.ask("status").ok()?["routes6"].as_u64();
+    let expected = routes6().expect("a number") + u64::from(STABLE);
+    let stable = batch("stable.batch", (0..STABLE).map(|n| line("add", 0x2a00, n)).collect());
+    relay.run(&stable).expect("added");
+    eventually("the routes", Deadline::seconds(20), || (routes6()? == expected).then_some(())).expect("all");
+    let round = || ["add", "del"].iter().flat_map(|verb| (0..1000).map(|n| line(verb, 0x2600, n)));
+    let storm = batch("storm.batch", (0..150).flat_map(|_| round()).collect());
+    let least = std::thread::scope(|scope| {
+        let storm = scope.spawn(|| relay.run(&storm));
+        let mut least = u64::MAX;
+        while !storm.is_finished() {
+            // An IPv4 address that goes takes routes with it in silence.
+            relay.ip("addr add 12.0.0.1/32 dev lo").expect("added");
+            relay.ip("addr del 12.0.0.1/32 dev lo").expect("removed");
+            least = least.min(routes6().expect("an answer"));
+        }
+        storm.join().expect("no panic").expect("a storm");
+        least
+    });
+    assert!(least >= expected, "{least} of {expected}; {}", lab.relay.log());
+    eventually("the end", Deadline::seconds(20), || (routes6()? == expected).then_some(()))
+        .unwrap_or_else(|_| panic!("{:?} of {expected}; {}", routes6(), lab.relay.log()));
+}
