@@ -14,7 +14,7 @@ help: ## show this list
 deps: ## install what build and demo need (Debian, root; quiet when all is there)
 	@scripts/deps.sh build demo
 
-deps-test: deps ## install what the long tests need besides
+deps-test: deps ## install what the tests need besides
 	@scripts/deps.sh test
 
 deps-bench: deps ## install what the benchmarks need besides
@@ -26,7 +26,7 @@ build: deps ## build the program, target/debug/sixlane
 demo: build ## a relay and a real Linux 6to4 host, in this machine, in a minute (root)
 	@$(or $(CARGO_TARGET_DIR),target)/debug/sixlane lab demo
 
-test: deps ## everything that must hold, in minutes (root); ends with the sums
+test: deps-test ## everything that must hold, in minutes (root); ends with the sums
 	@scripts/test.sh
 
 test-long: deps-test ## the same with all seeds and 1,000 kills, in hours (root)
