@@ -7,6 +7,7 @@
 mod command;
 mod deadline;
 mod error;
+mod frr;
 mod guest;
 mod host;
 pub mod interrupt;
@@ -24,6 +25,7 @@ mod wire;
 pub use command::{DemoOptions, UpOptions, demo, down, up};
 pub use deadline::{Deadline, eventually, readable};
 pub use error::LabError;
+pub use frr::Frr;
 pub use guest::{Answer, Guest};
 pub use host::Host;
 pub use lab::{Lab, require};
