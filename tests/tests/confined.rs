@@ -67,6 +67,36 @@ fn the_admin_socket_answers_its_group_alone() {
     assert!(stranger.stderr.contains("become a member of its admin group"), "{}", stranger.stderr);
 }
 
+/// The changing socket is for the same people, by its mode and by what the kernel says of the peer:
+/// not even control's own user may change anything through it.
+#[test]
+fn the_changing_socket_obeys_root_and_its_group_alone() {
+    let lab = Running::first_light(FarEnd::RawSocket).expect("a running relay");
+    let relay = lab.world.host("relay").expect("relay");
+    let socket = lab.relay.runtime().join("change.sock");
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&socket).expect("socket").permissions());
+    assert_eq!(mode & 0o7777, 0o660);
+    let control = uids(&lab.relay.part(Part::Control).expect("control"))[0].to_string();
+    let order = |identity: &[&str]| {
+        let mut command = relay.command("setpriv");
+        // Perl is on every Debian; it says what the socket says.
+        let program = "use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die \"$!\\n\"; \
+                       print $s \"{\\\"v\\\":1,\\\"do\\\":\\\"nothing\\\"}\\n\"; $s->flush; print scalar <$s>;";
+        command.args(identity).args(["perl", "-e", program]).arg(&socket);
+        output(&mut command, Deadline::seconds(20)).expect("it ends")
+    };
+    let known = r#""error":"there is no \"nothing\": what can be done is "#;
+    let member = order(&["--reuid", "65534", "--regid", "65534", "--groups", "0"]);
+    assert!(member.stdout.contains(known), "{} {}", member.stdout, member.stderr);
+    let root = order(&["--clear-groups"]);
+    assert!(root.stdout.contains(known), "{} {}", root.stdout, root.stderr);
+    let stranger = order(&["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    assert!(stranger.stderr.contains("Permission denied"), "{} {}", stranger.stdout, stranger.stderr);
+    let own = order(&["--reuid", &control, "--regid", &control, "--clear-groups"]);
+    assert!(own.stdout.contains("you may not ask"), "{} {}", own.stdout, own.stderr);
+}
+
 /// Every mapping of the tables in the data plane is read-only, and nobody of its uid can open one
 /// for writing.
 #[test]

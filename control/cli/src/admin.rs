@@ -1,4 +1,4 @@
-//! A client of the reading admin socket: one JSON line out, one in, perhaps with descriptors.
+//! A client of the admin sockets: one JSON line out, one in, perhaps with descriptors.
 
 use std::io::{self, ErrorKind, IoSliceMut, Write};
 use std::mem::MaybeUninit;
@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use crate::failure::Failure;
 
-/// Name of the socket in the runtime directory.
-const SOCKET: &str = "admin.sock";
+/// Name of the reading socket in the runtime directory.
+const READING: &str = "admin.sock";
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Most descriptors of one answer (the kernel's own limit).
@@ -35,14 +35,29 @@ pub(crate) struct Answer {
 /// # Errors
 /// Exit code 3 when none is running there, else 1 with the cause.
 pub(crate) fn ask(runtime: &Path, what: &str) -> Result<Answer, Failure> {
-    let mut stream = connect(runtime)?;
+    exchange(runtime, READING, &json!({ "v": 1, "get": what }), PATIENCE)
+}
+
+/// Sends `request` to the socket of this name in `runtime` and waits at most `patience` for each part of
+/// the answer. A refusal by the relay is a failure.
+///
+/// # Errors
+/// As [`ask`].
+pub(crate) fn exchange(
+    runtime: &Path,
+    socket: &str,
+    request: &Value,
+    patience: Duration,
+) -> Result<Answer, Failure> {
+    let mut stream = connect(runtime, socket)?;
     let failed = |error: io::Error| {
         Failure::failed(format!("the relay did not answer ({error}): see what it logs, then try again"))
     };
-    stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
-    stream.set_write_timeout(Some(PATIENCE)).map_err(failed)?;
-    stream.write_all(format!("{}\n", json!({ "v": 1, "get": what })).as_bytes()).map_err(failed)?;
-    let (line, descriptors) = read_line(&stream).map_err(failed)?;
+    stream.set_read_timeout(Some(patience)).map_err(failed)?;
+    stream.set_write_timeout(Some(patience)).map_err(failed)?;
+    // A relay that refuses to listen may have said why: its answer is read all the same.
+    let sent = stream.write_all(format!("{request}\n").as_bytes());
+    let (line, descriptors) = read_line(&stream).map_err(|error| failed(sent.err().unwrap_or(error)))?;
     let value: Value = serde_json::from_slice(&line).map_err(|error| failed(error.into()))?;
     match value.get("error").and_then(Value::as_str) {
         Some(sentence) => Err(Failure::failed(sentence)),
@@ -50,13 +65,13 @@ pub(crate) fn ask(runtime: &Path, what: &str) -> Result<Answer, Failure> {
     }
 }
 
-fn connect(runtime: &Path) -> Result<UnixStream, Failure> {
+fn connect(runtime: &Path, socket: &str) -> Result<UnixStream, Failure> {
     // Through the directory's descriptor: a socket's path may only be 107 bytes long. Members of the admin
     // group may pass through the directory but not open it.
     let directory = std::fs::File::open(runtime);
     let path = directory.as_ref().map_or_else(
-        |_| runtime.join(SOCKET),
-        |directory| format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd()).into(),
+        |_| runtime.join(socket),
+        |directory| format!("/proc/self/fd/{}/{socket}", directory.as_raw_fd()).into(),
     );
     UnixStream::connect(path).map_err(|error| match error.kind() {
         ErrorKind::PermissionDenied => forbidden(runtime),

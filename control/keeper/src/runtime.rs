@@ -163,6 +163,7 @@ impl RuntimeDirectory {
         let _ = fs::remove_file(self.path.join(CHILDREN));
         let _ = fs::remove_file(self.path.join(CHILDREN_FRESH));
         let _ = fs::remove_file(self.path.join("admin.sock"));
+        let _ = fs::remove_file(self.path.join("change.sock"));
         let _ = fs::remove_file(self.path.join(LOCK));
         if self.created {
             let _ = fs::remove_dir(&self.path);

@@ -1,9 +1,12 @@
 //! Requests and answers as text.
 
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+
+use super::server::Request;
 
 /// Version of the protocol: in every line, both ways.
 pub(crate) const VERSION: u32 = 1;
@@ -42,25 +45,21 @@ impl Reply {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Request {
+struct Line {
     v: u32,
     get: String,
     limit: Option<usize>,
 }
 
-impl Query {
-    /// Reads a request.
-    ///
-    /// # Errors
-    /// A sentence for the client.
-    pub(crate) fn parse(line: &[u8]) -> Result<Self, String> {
-        let request: Request = serde_json::from_slice(line)
+impl Request for Query {
+    type Answer = Reply;
+    const PATIENCE: Option<Duration> = None;
+
+    fn parse(line: &[u8]) -> Result<Self, String> {
+        let request: Line = serde_json::from_slice(line)
             .map_err(|error| format!("not a request ({error}): send {{\"v\":1,\"get\":\"status\"}}"))?;
         if request.v != VERSION {
-            return Err(format!(
-                "version {} of the protocol is not spoken here: use \"v\": {VERSION}",
-                request.v
-            ));
+            return Err(version_refused(request.v));
         }
         Ok(match request.get.as_str() {
             "status" => Self::Status,
@@ -78,8 +77,7 @@ impl Query {
         })
     }
 
-    /// Its name in the protocol.
-    pub(crate) const fn name(self) -> &'static str {
+    fn name(&self) -> &'static str {
         match self {
             Self::Status => "status",
             Self::Counters => "counters",
@@ -90,15 +88,12 @@ impl Query {
         }
     }
 
-    /// The line that answers it.
-    pub(crate) fn line(self, body: Map<String, Value>) -> String {
+    fn line(name: &'static str, reply: Reply) -> (String, Vec<OwnedFd>) {
         let mut whole = Map::new();
         whole.insert("v".into(), json!(VERSION));
-        whole.insert("get".into(), json!(self.name()));
-        whole.extend(body);
-        let mut line = Value::Object(whole).to_string();
-        line.push('\n');
-        line
+        whole.insert("get".into(), json!(name));
+        whole.extend(reply.body);
+        (format!("{}\n", Value::Object(whole)), reply.descriptors)
     }
 }
 
@@ -107,4 +102,9 @@ pub(crate) fn refusal(sentence: &str) -> String {
     let mut line = json!({ "v": VERSION, "error": sentence }).to_string();
     line.push('\n');
     line
+}
+
+/// The sentence about a protocol of another version.
+pub(super) fn version_refused(version: u32) -> String {
+    format!("version {version} of the protocol is not spoken here: use \"v\": {VERSION}")
 }

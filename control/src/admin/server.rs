@@ -1,77 +1,89 @@
-//! Sockets and clients.
+//! Clients of both sockets.
 
+use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::sync::Arc;
+use std::time::Duration;
 
-use rustix::net::sockopt::socket_peercred;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::protocol::{Query, Reply, refusal};
-use super::{CLIENTS_MAX, LINE_MAX, PATIENCE};
+use super::seats::Seats;
+use super::socket::Access;
+use super::{LINE_MAX, PATIENCE};
 
 /// Most descriptors of one answer: below the kernel's limit of 253 for one message.
-const DESCRIPTORS_MAX: usize = 250;
+pub(super) const DESCRIPTORS_MAX: usize = 250;
+
+/// What a socket is asked: how a line becomes a request, and its outcome a line.
+pub(crate) trait Request: Sized + Send + 'static {
+    /// What the event loop answers.
+    type Answer: Send + 'static;
+    /// How long the answer may take; `None`: the event loop answers at once.
+    const PATIENCE: Option<Duration>;
+
+    /// Reads a line.
+    ///
+    /// # Errors
+    /// A sentence for the client.
+    fn parse(line: &[u8]) -> Result<Self, String>;
+
+    /// Its name in the protocol.
+    fn name(&self) -> &'static str;
+
+    /// The line that answers a request of this name, and what travels with it.
+    fn line(name: &'static str, answer: Self::Answer) -> (String, Vec<OwnedFd>);
+}
+
+/// A request on its way to the event loop, and where the answer goes.
+pub(crate) type Asks<R> = mpsc::Sender<(R, oneshot::Sender<<R as Request>::Answer>)>;
 
 /// A question on its way to the event loop, and where the answer goes.
 pub(crate) type Asked = (Query, oneshot::Sender<Reply>);
 
-/// Opens the socket, readable and writable for the owner and for `group`.
-///
-/// # Errors
-/// A sentence with cause and remedy.
-pub(crate) fn listen(path: &Path, group: Option<u32>) -> Result<UnixListener, String> {
-    let explain = |error: io::Error| {
-        format!("cannot open the admin socket {}: {error}; check who owns the directory", path.display())
-    };
-    // The keeper's lock makes this the only instance: what lies here is left from a dead one.
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(explain(error)),
-        _ => {}
-    }
-    let listener = UnixListener::bind(path).map_err(explain)?;
-    if let Some(group) = group {
-        std::os::unix::fs::chown(path, None, Some(group)).map_err(|error| {
-            format!(
-                "cannot give the admin socket {} to group {group}: {error}; make control's user a member of it",
-                path.display()
-            )
-        })?;
-    }
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(explain)?;
-    Ok(listener)
-}
-
-/// Accepts clients for ever; each is a task that sends its questions to `asks`.
-pub(crate) async fn serve(listener: UnixListener, group: Option<u32>, asks: mpsc::Sender<Asked>) {
-    let seats = Arc::new(Semaphore::new(CLIENTS_MAX));
+/// Accepts clients for ever; each is a task that sends its requests to `asks`.
+pub(crate) async fn serve<R: Request>(listener: UnixListener, access: Access, asks: Asks<R>) {
+    let seats = Seats::default();
+    let mut spare = spare();
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            // Out of descriptors: the clients that are there will go.
-            tokio::time::sleep(PATIENCE / 50).await;
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(_) => {
+                // Out of descriptors. The one that is kept for this tells the client, who would
+                // otherwise stay in the queue and keep this loop busy.
+                drop(spare.take());
+                if let Ok(Ok((stream, _))) = timeout(PATIENCE / 50, listener.accept()).await {
+                    refuse(&stream, "control has no file descriptor left: raise its limit, or close clients");
+                }
+                spare = self::spare();
+                tokio::time::sleep(PATIENCE / 100).await;
+                continue;
+            }
+        };
+        let Some(uid) = access.admit(&stream) else {
+            refuse(&stream, "you may not ask: become a member of the admin group");
             continue;
         };
-        let Ok(seat) = Arc::clone(&seats).try_acquire_owned() else {
+        let Some(seat) = seats.take(uid) else {
             refuse(&stream, "too many clients: close some or try again in five seconds");
             continue;
         };
-        if !may_ask(&stream, group) {
-            refuse(&stream, "you may not ask: become a member of the admin group");
-            continue;
-        }
         let asks = asks.clone();
         tokio::spawn(async move {
             // What ends a client (gone, slow, too long a line) is no matter of ours.
-            let _ = converse(stream, asks).await;
+            let _ = converse::<R>(stream, asks).await;
             drop(seat);
         });
     }
+}
+
+/// A descriptor to give up when there is no other.
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
 }
 
 /// Says no without waiting: a fresh socket's buffer takes a line.
@@ -79,29 +91,8 @@ fn refuse(stream: &UnixStream, sentence: &str) {
     let _ = stream.try_write(refusal(sentence).as_bytes());
 }
 
-/// The file's mode has let the peer in; its credentials must say the same (root, our own user, or the
-/// group).
-fn may_ask(stream: &UnixStream, group: Option<u32>) -> bool {
-    let Ok(peer) = socket_peercred(stream.as_fd()) else { return false };
-    let own = rustix::process::geteuid();
-    if peer.uid.is_root() || peer.uid == own {
-        return true;
-    }
-    let Some(group) = group else { return false };
-    peer.gid.as_raw() == group || has_group(peer.pid.as_raw_nonzero().get(), group)
-}
-
-/// Whether a process has a supplementary group.
-fn has_group(pid: i32, group: u32) -> bool {
-    let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else { return false };
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("Groups:"))
-        .is_some_and(|groups| groups.split_whitespace().any(|word| word.parse() == Ok(group)))
-}
-
 /// Answers one client until it goes.
-pub(super) async fn converse(mut stream: UnixStream, asks: mpsc::Sender<Asked>) -> io::Result<()> {
+pub(super) async fn converse<R: Request>(mut stream: UnixStream, asks: Asks<R>) -> io::Result<()> {
     let mut pending = Vec::new();
     loop {
         let line = match timeout(PATIENCE, read_line(&mut stream, &mut pending)).await {
@@ -109,7 +100,7 @@ pub(super) async fn converse(mut stream: UnixStream, asks: mpsc::Sender<Asked>) 
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
         };
         let Some(line) = line else { return Ok(()) };
-        let (text, descriptors) = answer(&line, &asks).await;
+        let (text, descriptors) = answer::<R>(&line, &asks).await;
         match timeout(PATIENCE, send(&mut stream, text.as_bytes(), &descriptors)).await {
             Ok(sent) => sent?,
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
@@ -117,31 +108,43 @@ pub(super) async fn converse(mut stream: UnixStream, asks: mpsc::Sender<Asked>) 
     }
 }
 
-async fn answer(line: &[u8], asks: &mpsc::Sender<Asked>) -> (String, Vec<OwnedFd>) {
-    let query = match Query::parse(line) {
-        Ok(query) => query,
-        Err(sentence) => return (refusal(&sentence), Vec::new()),
+async fn answer<R: Request>(line: &[u8], asks: &Asks<R>) -> (String, Vec<OwnedFd>) {
+    let refused = |sentence: &str| (refusal(sentence), Vec::new());
+    let request = match R::parse(line) {
+        Ok(request) => request,
+        Err(sentence) => return refused(&sentence),
     };
+    let name = request.name();
     let (to_us, reply) = oneshot::channel();
-    if asks.send((query, to_us)).await.is_err() {
-        return (refusal("control is stopping"), Vec::new());
+    if asks.send((request, to_us)).await.is_err() {
+        return refused("control is stopping");
     }
-    match reply.await {
-        Ok(reply) => (query.line(reply.body), reply.descriptors),
-        Err(_) => (refusal("control is stopping"), Vec::new()),
+    let reply = match R::PATIENCE {
+        None => reply.await,
+        Some(patience) => match timeout(patience, reply).await {
+            Ok(reply) => reply,
+            Err(_) => return refused("it is not done yet and may still be: see the relay's log"),
+        },
+    };
+    match reply {
+        Ok(reply) => R::line(name, reply),
+        Err(_) => refused("control is stopping"),
     }
 }
 
 /// The next line without its end; `None` when the client has gone between lines.
 async fn read_line(stream: &mut UnixStream, pending: &mut Vec<u8>) -> io::Result<Option<Vec<u8>>> {
     let mut chunk = [0; 4096];
+    let mut looked = 0;
     loop {
-        if let Some(end) = pending.iter().position(|&byte| byte == b'\n') {
-            let mut line: Vec<u8> = pending.drain(..=end).collect();
+        let fresh = pending.get(looked..).unwrap_or(&[]);
+        if let Some(end) = fresh.iter().position(|&byte| byte == b'\n') {
+            let mut line: Vec<u8> = pending.drain(..=looked + end).collect();
             line.pop();
             return Ok(Some(line));
         }
-        if pending.len() >= LINE_MAX {
+        looked = pending.len();
+        if looked >= LINE_MAX {
             let _ = stream.try_write(refusal("a request has at most 64 KiB").as_bytes());
             return Err(io::ErrorKind::InvalidData.into());
         }

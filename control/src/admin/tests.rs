@@ -12,7 +12,11 @@ use tokio::sync::mpsc;
 
 use super::CLIENTS_MAX;
 use super::protocol::{Query, Reply};
-use super::server::{Asked, converse, listen, serve};
+use super::server::{Asked, Request, converse, serve};
+use super::socket::{Access, listen};
+
+/// Only root and ourselves, as where the group is missing.
+const OWN: Access = Access { group: None, own: true };
 
 /// Runs a client against an event loop that answers every question with its own name, and `tables`
 /// with a descriptor.
@@ -23,7 +27,7 @@ fn with_server(client: impl FnOnce(std::os::unix::net::UnixStream) + Send + 'sta
     let thread = std::thread::spawn(move || client(theirs));
     runtime.block_on(async {
         let (asks, mut questions) = mpsc::channel::<Asked>(4);
-        let server = tokio::spawn(converse(UnixStream::from_std(ours).unwrap(), asks));
+        let server = tokio::spawn(converse::<Query>(UnixStream::from_std(ours).unwrap(), asks));
         while let Some((query, reply)) = questions.recv().await {
             let mut body = Map::new();
             body.insert("echo".into(), json!(query.name()));
@@ -129,7 +133,7 @@ fn the_socket_is_for_owner_and_group_and_seats_are_counted() {
     let listener = listen(&path, None).unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
     let (asks, mut questions) = mpsc::channel::<Asked>(4);
-    runtime.spawn(serve(listener, None, asks));
+    runtime.spawn(serve::<Query>(listener, OWN, asks));
     let connect = move || std::os::unix::net::UnixStream::connect(&path).unwrap();
     let client = std::thread::spawn(move || {
         let mut clients: Vec<_> = (0..CLIENTS_MAX).map(|_| connect()).collect();

@@ -8,10 +8,12 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 use sixlane_tables::TableError;
 use sixlane_tables::punt::NeighbourWanted;
+use tokio::sync::oneshot;
 
 use super::RunOptions;
 use super::follow::Follow;
 use super::start::tables_full;
+use crate::admin;
 use crate::alarms::{Alarm, Alarms};
 use crate::clock::now_ns;
 use crate::compile::Desired;
@@ -158,6 +160,14 @@ impl Control {
             Ok(fd) => self.parts.messages.push_back(ToKeeper::Totals { incarnation, fd }),
             Err(error) => tracing::warn!("the counters of the dead cannot be kept: {error}"),
         }
+    }
+}
+
+/// What the admin group orders.
+impl Control {
+    /// Does what is ordered. The outcome may be told later.
+    pub(super) fn ordered(&mut self, order: &admin::Order, _outcome: oneshot::Sender<admin::Done>) {
+        match *order {}
     }
 }
 

@@ -71,7 +71,7 @@ async fn live(link: Box<dyn KeeperLink>, options: RunOptions) -> Result<(), RunE
     let signals = Signals::new().map_err(RunError::Runtime)?;
     let mut keeper = Keeper::new(link).map_err(RunError::Keeper)?;
     let Some(facts) = keeper.facts().await.map_err(RunError::Keeper)? else { return Ok(()) };
-    let socket = options.runtime_dir.join("admin.sock");
+    let sockets = [admin::READING, admin::CHANGING].map(|name| options.runtime_dir.join(name));
     let (mut control, listener) = match start::start(facts, options) {
         Ok(started) => started,
         Err(sentence) => {
@@ -83,14 +83,16 @@ async fn live(link: Box<dyn KeeperLink>, options: RunOptions) -> Result<(), RunE
     for message in control.take_messages() {
         keeper.send(message).await.map_err(RunError::Keeper)?;
     }
-    let questions = open_admin(&socket, &mut control);
+    let clients = open_admin(&sockets, &mut control);
     let netlink = wait::watch(listener).map_err(RunError::Runtime)?;
-    let done = event_loop(&mut control, &mut keeper, netlink, questions, signals).await;
+    let done = event_loop(&mut control, &mut keeper, netlink, clients, signals).await;
     done?;
     control.release_neighbours();
     // Only an orderly stop takes the fence away: after a failure it is what stands between the kernel
     // and the tunnels.
-    let _ = std::fs::remove_file(&socket);
+    for socket in &sockets {
+        let _ = std::fs::remove_file(socket);
+    }
     if let Err(error) = fence::remove() {
         tracing::warn!("the fence still stands: {error}; remove it with `nft delete table inet sixlane`");
     }
@@ -126,22 +128,37 @@ impl Signals {
     }
 }
 
-/// Opens the admin socket; without one control runs all the same, with an alarm.
-fn open_admin(path: &std::path::Path, control: &mut Control) -> mpsc::Receiver<admin::Asked> {
+/// What admin clients want of the event loop.
+struct Clients {
+    questions: mpsc::Receiver<admin::Asked>,
+    orders: mpsc::Receiver<admin::Ordered>,
+}
+
+/// Opens the admin sockets, the reading one first; without them control runs all the same, with an
+/// alarm.
+fn open_admin([reading, changing]: &[PathBuf; 2], control: &mut Control) -> Clients {
     let (asks, questions) = mpsc::channel(QUESTIONS);
+    let (commands, orders) = mpsc::channel(QUESTIONS);
     let group = control.admin_group();
-    match admin::listen(path, group) {
-        Ok(listener) => drop(tokio::spawn(admin::serve(listener, group, asks))),
-        Err(sentence) => control.alarm(Alarm::AdminSocket, sentence),
+    let opened = admin::listen(reading, group).and_then(|reading| {
+        let access = admin::Access { group, own: true };
+        drop(tokio::spawn(admin::serve::<admin::Query>(reading, access, asks)));
+        let changing = admin::listen(changing, group)?;
+        let access = admin::Access { group, own: false };
+        drop(tokio::spawn(admin::serve::<admin::Order>(changing, access, commands)));
+        Ok(())
+    });
+    if let Err(sentence) = opened {
+        control.alarm(Alarm::AdminSocket, sentence);
     }
-    questions
+    Clients { questions, orders }
 }
 
 async fn event_loop(
     control: &mut Control,
     keeper: &mut Keeper,
     mut netlink: AsyncFd<Listener>,
-    mut questions: mpsc::Receiver<admin::Asked>,
+    mut clients: Clients,
     mut signals: Signals,
 ) -> Result<(), RunError> {
     let mut turn = interval(TURN);
@@ -159,10 +176,11 @@ async fn event_loop(
                     ready.clear_ready();
                 }
             }
-            Some((query, reply)) = questions.recv() => {
+            Some((query, reply)) = clients.questions.recv() => {
                 // A client that has gone does not want its answer.
                 let _ = reply.send(control.answer(query));
             }
+            Some((order, outcome)) = clients.orders.recv() => control.ordered(&order, outcome),
             _ = turn.tick() => {
                 control.read_when_due(netlink.get_mut());
                 control.turn();
