@@ -208,7 +208,8 @@ impl Ground {
     fn new(frames: u32) -> Result<Self, String> {
         let umem: &Umem =
             Box::leak(Box::new(Umem::create(frames, Memory::Heap).map_err(|error| error.to_string())?));
-        let layout = WorkerLayout { worker: 0, adjacencies: 64, frames, ports: 1, punt_slots: 64 };
+        let layout =
+            WorkerLayout { worker: 0, adjacencies: 64, frames, ports: 1, punt_slots: 64, packet_slots: 64 };
         let segment = WorkerSegment::create(layout).map_err(|error| error.to_string())?;
         let segment: &WorkerSegment = Box::leak(Box::new(segment));
         Ok(Self { segment, pool: FramePool::new(umem, Ledger::new(segment.ledger())) })

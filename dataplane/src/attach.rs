@@ -14,6 +14,9 @@ use std::sync::atomic::{AtomicU8, AtomicU32};
 /// Slots of a worker's punt ring.
 const PUNT_SLOTS: u32 = 1024;
 
+/// Slots of its ring of punted packets: what the budget lets pass in 50 ms.
+const PACKET_SLOTS: u32 = 256;
+
 /// How often tables are read anew when control reuses their memory meanwhile.
 const ATTEMPTS: usize = 16;
 
@@ -160,6 +163,7 @@ impl Station {
             frames: self.umem.frames(),
             ports: ports.max(intents),
             punt_slots: PUNT_SLOTS,
+            packet_slots: PACKET_SLOTS,
         };
         let worker = self.worker;
         WorkerSegment::create(layout).map_err(|source| RunError::Segment { worker, source })

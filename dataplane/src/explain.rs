@@ -136,7 +136,14 @@ fn run(
     let settings = *tables.enter()?.settings();
     let ports = settings.port_count.max(u32::from(port) + 1).min(PORTS as u32);
     let umem = Umem::create(FRAMES + ports * RING as u32, Memory::Heap)?;
-    let layout = WorkerLayout { worker: 0, adjacencies: 0, frames: umem.frames(), ports, punt_slots: 1 };
+    let layout = WorkerLayout {
+        worker: 0,
+        adjacencies: 0,
+        frames: umem.frames(),
+        ports,
+        punt_slots: 1,
+        packet_slots: 1,
+    };
     let segment = WorkerSegment::create(layout)?;
     let pool = FramePool::new(&umem, Ledger::new(segment.ledger()));
     let mut scripts: Vec<_> = (0..ports as u8).map(|index| ScriptPort::new(index, RING, RING)).collect();

@@ -206,7 +206,14 @@ fn check(port: u8, sent: &[u8]) {
 fn soak(seed: u64, packets: u64) {
     const FRAMES: u32 = 512;
     let umem = Umem::create(FRAMES, Memory::Heap).expect("memory");
-    let layout = WorkerLayout { worker: 0, adjacencies: 256, frames: FRAMES, ports: 2, punt_slots: 64 };
+    let layout = WorkerLayout {
+        worker: 0,
+        adjacencies: 256,
+        frames: FRAMES,
+        ports: 2,
+        punt_slots: 64,
+        packet_slots: 64,
+    };
     let segment = WorkerSegment::create(layout).expect("a worker's segment");
     let pool = FramePool::new(&umem, Ledger::new(segment.ledger()));
     let ports = vec![NoisePort::new(WAN6, seed, packets / 2), NoisePort::new(WAN4, seed, packets / 2)];

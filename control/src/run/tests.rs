@@ -96,7 +96,8 @@ fn control(config: &str) -> Control {
 }
 
 fn worker() -> WorkerSegment {
-    let layout = WorkerLayout { worker: 0, adjacencies: 64, frames: 8, ports: 2, punt_slots: 8 };
+    let layout =
+        WorkerLayout { worker: 0, adjacencies: 64, frames: 8, ports: 2, punt_slots: 8, packet_slots: 4 };
     WorkerSegment::create(layout).unwrap()
 }
 

@@ -5,7 +5,8 @@ use sixlane_tables::{Limits, Settings, TableWriter, WorkerLayout, WorkerSegment}
 use super::*;
 
 fn segment(worker: u16) -> WorkerSegment {
-    let layout = WorkerLayout { worker, adjacencies: 16, frames: 8, ports: 2, punt_slots: 8 };
+    let layout =
+        WorkerLayout { worker, adjacencies: 16, frames: 8, ports: 2, punt_slots: 8, packet_slots: 4 };
     WorkerSegment::create(layout).unwrap()
 }
 

@@ -12,6 +12,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::adjacency::Adjacency;
 use crate::classes::ClassRange;
 use crate::counters::{Counters, PortCounters};
+use crate::packets::PacketSlot;
 use crate::quiescence::EpochLine;
 use crate::segment::Atomics;
 use crate::settings::Settings;
@@ -55,6 +56,7 @@ const fn layout_hash() -> u64 {
         size_of::<PartnerLine>(),
         size_of::<RingLine>(),
         size_of::<Slot>(),
+        size_of::<PacketSlot>(),
         size_of::<EpochLine>(),
         size_of::<Counters>(),
         size_of::<PortCounters>(),
@@ -177,6 +179,7 @@ impl Atomics for EpochLine {}
 impl Atomics for PartnerLine {}
 impl Atomics for RingLine {}
 impl Atomics for Slot {}
+impl Atomics for PacketSlot {}
 impl Atomics for Counters {}
 impl Atomics for PortCounters {}
 
@@ -185,10 +188,14 @@ pub(crate) mod at {
     use super::WORKERS;
     /// The [`super::ControlLine`].
     pub(crate) const CONTROL: usize = 64;
-    /// One [`super::PartnerLine`] a worker.
+    /// One word a worker: the offset of its inject ring, or none.
+    pub(crate) const INJECT: usize = 128;
+    /// One [`super::PartnerLine`] a worker, of its punt ring.
     pub(crate) const PARTNERS: usize = 4096;
+    /// One [`super::PartnerLine`] a worker, of its ring of punted packets.
+    pub(crate) const PACKET_PARTNERS: usize = PARTNERS + WORKERS * 64;
     /// Where the arena begins in the first segment; in later ones too, for simplicity.
-    pub(crate) const ARENA: usize = PARTNERS + WORKERS * 64;
+    pub(crate) const ARENA: usize = PACKET_PARTNERS + WORKERS * 64;
 }
 
 const _: () = {
@@ -199,9 +206,11 @@ const _: () = {
     assert!(size_of::<PartnerLine>() == 64);
     assert!(size_of::<RingLine>() == 64);
     assert!(size_of::<Slot>() == 64);
+    assert!(size_of::<PacketSlot>() == 1792);
     assert!(size_of::<EpochLine>() == 64);
     assert!(size_of::<ClassRange>() == 12);
-    assert!(at::ARENA.is_multiple_of(GRANULE) && at::ARENA == 8192);
+    assert!(at::ARENA.is_multiple_of(GRANULE) && at::ARENA == 12_288);
+    assert!(at::INJECT + WORKERS * 4 <= at::PARTNERS);
     assert!(SEGMENT_BYTES.is_multiple_of(GRANULE));
     assert!(
         (ARENA_BYTES / GRANULE) as u64 <= 1 << 31,

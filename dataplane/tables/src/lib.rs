@@ -3,7 +3,7 @@
 //! Control writes tables with a [`TableWriter`]; workers map them read-only as [`Tables`] and look at
 //! them through a [`View`]; what workers must write lies in their own [`WorkerSegment`]s. Reading order:
 //! [`layout`], [`segment`], [`quiescence`], `arena`, [`settings`], [`adjacency`], [`classes`], `fib`,
-//! [`reader`], [`writer`], [`counters`], [`spsc`], [`punt`], [`worker`].
+//! [`reader`], [`writer`], [`counters`], [`spsc`], [`punt`], [`packets`], [`worker`].
 
 #[cfg(not(loom))]
 pub mod adjacency;
@@ -17,6 +17,8 @@ pub mod counters;
 mod fib;
 #[cfg(not(loom))]
 pub mod layout;
+#[cfg(not(loom))]
+pub mod packets;
 #[cfg(not(loom))]
 pub mod punt;
 pub mod quiescence;
@@ -42,6 +44,7 @@ pub use crate::{
     adjacency::{Adjacency, NextHopId},
     classes::ClassRange,
     counters::{CounterSnapshot, Counters, PortCounters, PortSnapshot, SocketCounters, SocketSnapshot},
+    packets::{Injector, PacketKind, PuntedPacket},
     quiescence::{EpochLine, WorkerEpoch},
     reader::{Corrupt, Tables, View},
     segment::{Pages, Segment, SegmentError},

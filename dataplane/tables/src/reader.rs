@@ -12,9 +12,10 @@ use crate::layout::{
     ARENA_BYTES, ControlLine, LAYOUT_HASH, MAGIC, Offset, RootRecord, SEGMENT_BYTES, SegmentHeader, WORKERS,
     at, kind,
 };
+use crate::packets::{self, INJECT_SLOTS, PacketSlot};
 use crate::segment::{Access, Fixed, One, Region, Segment, SegmentError};
 use crate::settings::Settings;
-use crate::spsc::{Partner, PartnerLine};
+use crate::spsc::{Partner, PartnerLine, Ring, RingReader};
 use crate::sync::{AtomicU32, Ordering, fence};
 
 /// The tables are damaged: an offset leads out of mapped memory. Packets are dropped as `table_corrupt`.
@@ -28,6 +29,8 @@ pub struct Tables {
     region: Arc<Region>,
     control: One<ControlLine>,
     partners: Fixed<PartnerLine>,
+    packet_partners: Fixed<PartnerLine>,
+    inject: Fixed<AtomicU32>,
     generation: u64,
     /// Number of mapped segments; serialises [`Tables::add_segment`].
     segments: Mutex<u32>,
@@ -62,6 +65,9 @@ impl Tables {
         Ok(Self {
             control: One::new(&region, at::CONTROL).ok_or(SegmentError::ForeignLayout)?,
             partners: Fixed::new(&region, at::PARTNERS, WORKERS).ok_or(SegmentError::ForeignLayout)?,
+            packet_partners: Fixed::new(&region, at::PACKET_PARTNERS, WORKERS)
+                .ok_or(SegmentError::ForeignLayout)?,
+            inject: Fixed::new(&region, at::INJECT, WORKERS).ok_or(SegmentError::ForeignLayout)?,
             generation: header.generation,
             segments: Mutex::new(1),
             region,
@@ -103,6 +109,26 @@ impl Tables {
     #[must_use]
     pub fn partner(&self, worker: u16) -> Option<Partner<'_>> {
         self.partners.all().get(usize::from(worker)).map(PartnerLine::reader)
+    }
+
+    /// Control's line of the ring of packets that `worker` (below 64) punts.
+    #[must_use]
+    pub fn packet_partner(&self, worker: u16) -> Option<Partner<'_>> {
+        self.packet_partners.all().get(usize::from(worker)).map(PartnerLine::reader)
+    }
+
+    /// The ring of packets that control injects into `worker` (below 64); `None` when this set of tables
+    /// has none, or its place lies outside mapped memory.
+    #[must_use]
+    pub fn inject_ring(&self, worker: u16) -> Option<RingReader<'_, PacketSlot>> {
+        let word = self.inject.all().get(usize::from(worker))?;
+        let offset = Offset::new(word.load(Ordering::Acquire));
+        if offset == Offset::NONE {
+            return None;
+        }
+        let (line, slots) = packets::place(offset.bytes());
+        let ring = Ring::new(self.region.atomics(line)?, self.region.atomic_slice(slots, INJECT_SLOTS)?);
+        ring.map(Ring::reader)
     }
 
     /// The generation in force, for one batch. A worker is online and drops the view before its next

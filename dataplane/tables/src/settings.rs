@@ -10,6 +10,12 @@ pub const PORTS: usize = 64;
 /// for headers and the Ethernet header. The kernel drops longer packets before anybody can answer them.
 pub const PORT_MTU_MAX: u32 = 2048 - 256 - 14;
 
+/// Packets punted per second unless said otherwise: control spends a few microseconds on each, so that a
+/// flood costs it a small part of a core (TGT-14).
+pub const PUNTS_PER_SECOND: u32 = 5000;
+/// Packets punted at once unless said otherwise.
+pub const PUNTS_BURST: u32 = 500;
+
 /// A port as the data plane sees it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -59,8 +65,14 @@ pub struct Settings {
     pub port_count: u32,
     /// Workers among which rates are divided (at least 1).
     pub worker_count: u32,
+    /// 1: control serves the door, so that packets for this box and packets that are not ours are punted.
+    pub door: u32,
+    /// Packets that may be punted per second, all workers together.
+    pub punts_per_second: u32,
+    /// Packets that may be punted at once, all workers together.
+    pub punts_burst: u32,
     /// Zero.
-    pub reserved: [u32; 26],
+    pub reserved: [u32; 23],
     /// The ports; those from `port_count` on are unused.
     pub ports: [PortSettings; PORTS],
 }
@@ -80,7 +92,10 @@ impl Default for Settings {
             sixtofour: RelayParams::default(),
             port_count: 0,
             worker_count: 1,
-            reserved: [0; 26],
+            door: 0,
+            punts_per_second: PUNTS_PER_SECOND,
+            punts_burst: PUNTS_BURST,
+            reserved: [0; 23],
             ports: [PortSettings::default(); PORTS],
         }
     }

@@ -48,16 +48,33 @@ pub struct PartnerLine {
     reserved: [AtomicU32; 10],
 }
 
-/// A ring in the producer's segment: its line and its slots (a power of two of them).
-#[derive(Clone, Copy, Debug)]
-pub struct Ring<'a> {
+/// A ring in the producer's segment: its line and its slots (a power of two of them). A slot is a
+/// [`Slot`] or another struct of atomics.
+#[derive(Debug)]
+pub struct Ring<'a, S = Slot> {
     line: &'a RingLine,
-    slots: &'a [Slot],
+    slots: &'a [S],
 }
 
+impl<S> Clone for Ring<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Ring<'_, S> {}
+
 /// A ring as its consumer may use it: nothing can be written.
-#[derive(Clone, Copy, Debug)]
-pub struct RingReader<'a>(Ring<'a>);
+#[derive(Debug)]
+pub struct RingReader<'a, S = Slot>(Ring<'a, S>);
+
+impl<S> Clone for RingReader<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for RingReader<'_, S> {}
 
 /// A consumer's line as the producer may use it: nothing can be written.
 #[derive(Clone, Copy, Debug)]
@@ -75,27 +92,27 @@ impl PartnerLine {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
-impl<'a> Ring<'a> {
+impl<'a, S> Ring<'a, S> {
     /// Puts a ring together; `None` unless the number of slots is a power of two below 2³¹.
     #[must_use]
-    pub fn new(line: &'a RingLine, slots: &'a [Slot]) -> Option<Self> {
+    pub fn new(line: &'a RingLine, slots: &'a [S]) -> Option<Self> {
         (slots.len().is_power_of_two() && slots.len() < 1 << 31).then_some(Self { line, slots })
     }
 
     /// As [`Ring::new`], for callers that have checked the number of slots.
     #[cfg(not(loom))]
-    pub(crate) fn over(line: &'a RingLine, slots: &'a [Slot]) -> Self {
+    pub(crate) fn over(line: &'a RingLine, slots: &'a [S]) -> Self {
         debug_assert!(slots.len().is_power_of_two());
         Self { line, slots }
     }
 
     /// The ring for the consumer's use.
     #[must_use]
-    pub fn reader(self) -> RingReader<'a> {
+    pub fn reader(self) -> RingReader<'a, S> {
         RingReader(self)
     }
 
-    fn slot(&self, index: u32) -> Option<&'a Slot> {
+    fn slot(&self, index: u32) -> Option<&'a S> {
         self.slots.get(index as usize & (self.slots.len() - 1))
     }
 
@@ -117,7 +134,7 @@ pub struct Producer {
 impl Producer {
     /// Opens the ring as `generation` (not zero, and another than that of any ring before), empty.
     #[must_use]
-    pub fn open(ring: Ring<'_>, generation: u64) -> Self {
+    pub fn open<S>(ring: Ring<'_, S>, generation: u64) -> Self {
         let head = ring.line.head.load(Ordering::Relaxed);
         ring.line.generation.store(generation, Ordering::Release);
         Self { generation, incarnation: 0, head, tail: head, lost: 0 }
@@ -128,14 +145,28 @@ impl Producer {
     /// # Errors
     /// [`Full`] when the consumer has not made room; an absent consumer makes none.
     pub fn push(&mut self, ring: Ring<'_>, partner: Partner<'_>, message: &Message) -> Result<(), Full> {
+        self.push_with(ring, partner, |slot: &Slot| {
+            for (word, value) in slot.0.iter().zip(message) {
+                word.store(*value, Ordering::Relaxed);
+            }
+        })
+    }
+
+    /// Appends what `write` writes into the slot, which the consumer sees afterwards.
+    ///
+    /// # Errors
+    /// [`Full`] as for [`Producer::push`]; `write` is not called then.
+    pub fn push_with<S>(
+        &mut self,
+        ring: Ring<'_, S>,
+        partner: Partner<'_>,
+        write: impl FnOnce(&S),
+    ) -> Result<(), Full> {
         self.look(partner);
         if self.head.wrapping_sub(self.tail) >= ring.capacity() {
             return Err(Full);
         }
-        let slot = ring.slot(self.head).ok_or(Full)?;
-        for (word, value) in slot.0.iter().zip(message) {
-            word.store(*value, Ordering::Relaxed);
-        }
+        write(ring.slot(self.head).ok_or(Full)?);
         self.head = self.head.wrapping_add(1);
         // The slot's words before the index that shows them.
         ring.line.head.store(self.head, Ordering::Release);
@@ -189,7 +220,7 @@ impl Consumer {
     /// Takes a ring over at its present head, in a line of the caller's own segment. `incarnation` (not
     /// zero) tells this consumer from those before it.
     #[must_use]
-    pub fn attach(ring: RingReader<'_>, partner: &PartnerLine, incarnation: u64) -> Self {
+    pub fn attach<S>(ring: RingReader<'_, S>, partner: &PartnerLine, incarnation: u64) -> Self {
         let generation = ring.0.line.generation.load(Ordering::Acquire);
         let tail = ring.0.line.head.load(Ordering::Acquire);
         partner.tail.store(tail, Ordering::Relaxed);
@@ -203,7 +234,12 @@ impl Consumer {
     /// Goes over from the ring of a dead producer to its successor's, from whose start it reads. The
     /// number of messages left in the old ring, which are lost, is the answer; read them first
     /// ([`Consumer::pop`]) to make it 0.
-    pub fn replace(&mut self, old: RingReader<'_>, new: RingReader<'_>, partner: &PartnerLine) -> u64 {
+    pub fn replace<S>(
+        &mut self,
+        old: RingReader<'_, S>,
+        new: RingReader<'_, S>,
+        partner: &PartnerLine,
+    ) -> u64 {
         let left = old.0.line.head.load(Ordering::Acquire).wrapping_sub(self.tail).min(old.0.capacity());
         self.generation = new.0.line.generation.load(Ordering::Acquire);
         self.tail = 0;
@@ -215,6 +251,24 @@ impl Consumer {
     /// The oldest message, if there is one. A head that cannot be (a corrupt or foreign ring) reads as
     /// empty.
     pub fn pop(&mut self, ring: RingReader<'_>, partner: &PartnerLine) -> Option<Message> {
+        self.pop_with(ring, partner, |slot: &Slot| {
+            let mut message = [0; MESSAGE_WORDS];
+            for (value, word) in message.iter_mut().zip(&slot.0) {
+                *value = word.load(Ordering::Relaxed);
+            }
+            message
+        })
+    }
+
+    /// What `read` makes of the oldest slot, if there is one; the slot is given back afterwards. As for
+    /// [`Consumer::pop`] a head that cannot be reads as empty, and what stands in a slot is the producer's
+    /// word: hostile, and possibly changing while it is read.
+    pub fn pop_with<S, R>(
+        &mut self,
+        ring: RingReader<'_, S>,
+        partner: &PartnerLine,
+        read: impl FnOnce(&S) -> R,
+    ) -> Option<R> {
         let generation = ring.0.line.generation.load(Ordering::Acquire);
         if generation != self.generation {
             if self.generation != 0 {
@@ -228,14 +282,17 @@ impl Consumer {
         if unread == 0 || unread > ring.0.capacity() {
             return None;
         }
-        let slot = ring.0.slot(self.tail)?;
-        let mut message = [0; MESSAGE_WORDS];
-        for (value, word) in message.iter_mut().zip(&slot.0) {
-            *value = word.load(Ordering::Relaxed);
-        }
+        let taken = read(ring.0.slot(self.tail)?);
         self.tail = self.tail.wrapping_add(1);
-        // The message is copied before the slot is given back.
+        // The slot is read before it is given back.
         partner.tail.store(self.tail, Ordering::Release);
-        Some(message)
+        Some(taken)
+    }
+
+    /// Whether something may be waiting: one load, for a consumer that looks often.
+    #[inline]
+    #[must_use]
+    pub fn may_have<S>(&self, ring: RingReader<'_, S>) -> bool {
+        ring.0.line.head.load(Ordering::Relaxed) != self.tail
     }
 }

@@ -1,4 +1,5 @@
-//! A worker's own segment: epoch line, counters, frame ledger, intent words and punt ring.
+//! A worker's own segment: epoch line, counters, frame ledger, intent words, its punt rings and its line
+//! of the inject ring.
 //!
 //! The data plane creates and seals one per worker ([`WorkerSegment`]); control and a successor attach
 //! read-only ([`WorkerView`]).
@@ -13,10 +14,11 @@ use zerocopy::IntoBytes;
 use crate::adjacency::NextHopId;
 use crate::counters::{Counter, CounterSnapshot, Counters, PortCounters, PortSnapshot};
 use crate::layout::{LAYOUT_HASH, MAGIC, SegmentHeader, WORKERS, kind};
+use crate::packets::{PacketProducer, PacketSlot};
 use crate::quiescence::{EpochLine, WorkerEpoch};
 use crate::segment::{Access, Atomics, Fixed, One, Pages, Region, Segment, SegmentError};
 use crate::settings::PORTS;
-use crate::spsc::{Producer, Ring, RingLine, RingReader, Slot};
+use crate::spsc::{Partner, PartnerLine, Producer, Ring, RingLine, RingReader, Slot};
 use crate::sync::AtomicU32;
 
 /// Intent words of a port (the meaning is xsk's: one a ring whose producer the worker is).
@@ -35,6 +37,8 @@ pub struct WorkerLayout {
     pub ports: u32,
     /// Slots of the punt ring, a power of two.
     pub punt_slots: u32,
+    /// Slots of the ring of punted packets, a power of two.
+    pub packet_slots: u32,
 }
 
 /// Greatest size of a worker's segment in bytes; a header that asks for more is not believed.
@@ -49,6 +53,9 @@ struct Parts {
     intents: usize,
     ring: usize,
     slots: usize,
+    packet_ring: usize,
+    packet_slots: usize,
+    inject: usize,
     adjacencies: usize,
     ledger: usize,
     end: usize,
@@ -59,6 +66,7 @@ impl WorkerLayout {
         let sound = (self.worker as usize) < WORKERS
             && self.ports as usize <= PORTS
             && self.punt_slots.is_power_of_two()
+            && self.packet_slots.is_power_of_two()
             && self.frames > 0;
         if !sound {
             return Err(SegmentError::TooLarge);
@@ -78,6 +86,9 @@ impl WorkerLayout {
                 intents: place(self.ports, INTENTS_PER_PORT * size_of::<AtomicU32>())?,
                 ring: place(1, size_of::<RingLine>())?,
                 slots: place(self.punt_slots, size_of::<Slot>())?,
+                packet_ring: place(1, size_of::<RingLine>())?,
+                packet_slots: place(self.packet_slots, size_of::<PacketSlot>())?,
+                inject: place(1, size_of::<PartnerLine>())?,
                 adjacencies: place(self.adjacencies, size_of::<Counter>())?,
                 ledger: place(self.frames, 1)?,
                 end: 0,
@@ -98,6 +109,9 @@ struct Mapped {
     counters: One<Counters>,
     ring: One<RingLine>,
     slots: Fixed<Slot>,
+    packet_ring: One<RingLine>,
+    packet_slots: Fixed<PacketSlot>,
+    inject: One<PartnerLine>,
     ports: Fixed<PortCounters>,
     intents: Fixed<AtomicU32>,
     adjacencies: Fixed<Counter>,
@@ -113,6 +127,9 @@ impl Mapped {
             counters: One::new(region, parts.counters)?,
             ring: One::new(region, parts.ring)?,
             slots: Fixed::new(region, parts.slots, layout.punt_slots as usize)?,
+            packet_ring: One::new(region, parts.packet_ring)?,
+            packet_slots: Fixed::new(region, parts.packet_slots, layout.packet_slots as usize)?,
+            inject: One::new(region, parts.inject)?,
             ports: Fixed::new(region, parts.ports, ports)?,
             intents: Fixed::new(region, parts.intents, ports * INTENTS_PER_PORT)?,
             adjacencies: Fixed::new(region, parts.adjacencies, layout.adjacencies as usize)?,
@@ -123,6 +140,11 @@ impl Mapped {
     /// The layout demands a power of two of slots, so this is a ring.
     fn ring(&self) -> Ring<'_> {
         Ring::over(&self.ring, self.slots.all())
+    }
+
+    /// As [`Mapped::ring`].
+    fn packet_ring(&self) -> Ring<'_, PacketSlot> {
+        Ring::over(&self.packet_ring, self.packet_slots.all())
     }
 }
 
@@ -148,7 +170,7 @@ impl WorkerSegment {
         let region = Region::reserve(parts.end, Access::Writable)?;
         region.append(&segment)?;
         let generation = crate::arena::now_ns();
-        let WorkerLayout { worker, adjacencies, frames, ports, punt_slots } = layout;
+        let WorkerLayout { worker, adjacencies, frames, ports, punt_slots, packet_slots } = layout;
         let header = SegmentHeader {
             magic: MAGIC,
             layout_hash: LAYOUT_HASH,
@@ -156,7 +178,7 @@ impl WorkerSegment {
             bytes: parts.end as u64,
             kind: kind::WORKER,
             index: u32::from(worker),
-            sizes: [adjacencies, frames, ports, punt_slots, 0, 0],
+            sizes: [adjacencies, frames, ports, punt_slots, packet_slots, 0],
         };
         region.write(0, header.as_bytes()).ok_or(SegmentError::TooLarge)?;
         segment.seal()?;
@@ -180,6 +202,32 @@ impl WorkerSegment {
     #[must_use]
     pub fn open_punt(&self) -> Producer {
         Producer::open(self.mapped.ring(), self.generation)
+    }
+
+    /// Opens the ring of punted packets. Its generation is the segment's.
+    #[must_use]
+    pub fn open_packets(&self) -> PacketProducer {
+        PacketProducer::open(self.mapped.packet_ring(), self.generation)
+    }
+
+    /// When the segment was made (CLOCK_MONOTONIC ns): tells this worker's lives apart.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The ring of punted packets, for its producer.
+    #[inline]
+    #[must_use]
+    pub fn packet_ring(&self) -> Ring<'_, PacketSlot> {
+        self.mapped.packet_ring()
+    }
+
+    /// The worker's line of its inject ring, for its consumer.
+    #[inline]
+    #[must_use]
+    pub fn inject_line(&self) -> &PartnerLine {
+        &self.mapped.inject
     }
 
     /// The worker's line of the quiescence protocol.
@@ -257,9 +305,9 @@ impl WorkerView {
         if header.kind != kind::WORKER {
             return Err(SegmentError::Misplaced);
         }
-        let [adjacencies, frames, ports, punt_slots, ..] = header.sizes;
+        let [adjacencies, frames, ports, punt_slots, packet_slots, _] = header.sizes;
         let worker = u16::try_from(header.index).map_err(|_| SegmentError::Misplaced)?;
-        let layout = WorkerLayout { worker, adjacencies, frames, ports, punt_slots };
+        let layout = WorkerLayout { worker, adjacencies, frames, ports, punt_slots, packet_slots };
         let parts = layout.parts()?;
         if segment.bytes() != parts.end {
             return Err(SegmentError::Size { expected: parts.end as u64, found: segment.bytes() as u64 });
@@ -320,5 +368,17 @@ impl WorkerView {
     #[must_use]
     pub fn punt_ring(&self) -> RingReader<'_> {
         self.mapped.ring().reader()
+    }
+
+    /// The ring of punted packets, for its consumer.
+    #[must_use]
+    pub fn packet_ring(&self) -> RingReader<'_, PacketSlot> {
+        self.mapped.packet_ring().reader()
+    }
+
+    /// The worker's line of its inject ring, for [`crate::Injector::push`].
+    #[must_use]
+    pub fn inject_partner(&self) -> Partner<'_> {
+        self.mapped.inject.reader()
     }
 }

@@ -4,6 +4,7 @@
 //! that fails leaves everything as it was. What was replaced is reclaimed by [`TableWriter::collect`]
 //! once every online worker has passed it.
 
+mod door;
 mod routes;
 
 use zerocopy::IntoBytes;
@@ -129,6 +130,8 @@ pub struct TableWriter {
     limbo: Limbo<Retired>,
     control: One<ControlLine>,
     partners: Fixed<PartnerLine>,
+    packet_partners: Fixed<PartnerLine>,
+    inject: Fixed<AtomicU32>,
     root: One<RootRecord>,
     current: Generation,
     number: u64,
@@ -152,6 +155,8 @@ impl TableWriter {
         let gone = || TableError::ArenaFull;
         let control: One<ControlLine> = One::new(arena.region(), at::CONTROL).ok_or_else(gone)?;
         let partners = Fixed::new(arena.region(), at::PARTNERS, WORKERS).ok_or_else(gone)?;
+        let packet_partners = Fixed::new(arena.region(), at::PACKET_PARTNERS, WORKERS).ok_or_else(gone)?;
+        let inject = Fixed::new(arena.region(), at::INJECT, WORKERS).ok_or_else(gone)?;
         control.token.store(arena.generation(), Ordering::Relaxed);
         let count = limits.adjacencies.clamp(1, 1 << 24) as usize + 1;
         let index = arena.store(vec![0u32; count].as_bytes())?;
@@ -179,6 +184,8 @@ impl TableWriter {
             arena,
             control,
             partners,
+            packet_partners,
+            inject,
             root,
             current,
             settings,

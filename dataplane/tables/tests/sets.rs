@@ -29,7 +29,14 @@ fn look4(tables: &Tables, key: u32) -> NextHopId {
 }
 
 fn worker(number: u16) -> WorkerSegment {
-    let layout = WorkerLayout { worker: number, adjacencies: 10, frames: 64, ports: 2, punt_slots: 4 };
+    let layout = WorkerLayout {
+        worker: number,
+        adjacencies: 10,
+        frames: 64,
+        ports: 2,
+        punt_slots: 4,
+        packet_slots: 4,
+    };
     WorkerSegment::create(layout).unwrap()
 }
 
@@ -228,6 +235,7 @@ fn a_worker_segment_shows_what_its_worker_wrote() {
     for bad in [
         WorkerLayout { worker: 64, ..*worker.layout() },
         WorkerLayout { punt_slots: 3, ..*worker.layout() },
+        WorkerLayout { packet_slots: 0, ..*worker.layout() },
         WorkerLayout { ports: 65, ..*worker.layout() },
         WorkerLayout { adjacencies: u32::MAX, ..*worker.layout() },
     ] {

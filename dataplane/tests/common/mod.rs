@@ -94,6 +94,7 @@ impl Rig {
             frames: sizes.frames,
             ports: 2,
             punt_slots: 64,
+            packet_slots: 8,
         };
         let segment: &WorkerSegment =
             Box::leak(Box::new(WorkerSegment::create(layout).expect("a worker's segment")));
