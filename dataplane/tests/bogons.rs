@@ -194,8 +194,6 @@ fn ipv6_sources_and_destinations_in_both_directions() {
             let address = bits.to_be_bytes();
             let text = Ipv6Addr::from_bits(bits);
             let link_local = bits >> 118 == 0xfe80 >> 6;
-            // Refused on 6to4, global unicast elsewhere (C7).
-            let site_local = bits >> 118 == 0xfec0 >> 6;
             let sixtofour_host = v6("2002:c001:203:1::a");
             // As native source, toward the site.
             let outcome = rig.one(WAN6, &V6::between(address, sixtofour_host).bytes());
@@ -206,23 +204,29 @@ fn ipv6_sources_and_destinations_in_both_directions() {
             } else {
                 assert_eq!(outcome.counters.transmitted, 1, "from {text} lab={lab}");
             }
-            if site_local {
-                let outcome = rig.one(WAN6, &V6::between(address, v6(NATIVE_HOST)).bytes());
-                assert_eq!(outcome.counters.transmitted, 1, "from {text} to a native host");
-            }
-            // As native destination, and as destination of the site.
-            for (port, packet) in [
-                (WAN6, V6::between(v6("2001:600::5"), address).bytes()),
-                (WAN4, V6::between(sixtofour_host, address).in_tunnel().bytes()),
+            // From a native host to another: all but what no router forwards (FWD-04).
+            let never = link_local || bits >> 112 == 0 || bits >> 120 == 0xff;
+            for (packet, reason) in [
+                (V6::between(address, v6(NATIVE_HOST)), Reason::V6SrcBogon),
+                (V6::between(v6("2001:600::5"), address), Reason::V6DstBogon),
             ] {
-                let outcome = rig.one(port, &packet);
-                if link_local && port == WAN4 {
-                    outcome.silent(Reason::V6LinklocalOn6to4);
-                } else if refused6(bits, lab) && (port == WAN4 || !site_local) {
-                    outcome.silent(Reason::V6DstBogon);
+                let outcome = rig.one(WAN6, &packet.bytes());
+                if link_local && reason == Reason::V6SrcBogon {
+                    outcome.dropped(Reason::BeyondScope);
+                } else if never {
+                    outcome.silent(reason);
                 } else {
-                    assert_eq!(outcome.counters.transmitted, 1, "to {text} by {port} lab={lab}");
+                    assert_eq!(outcome.counters.transmitted, 1, "{text} between native hosts, lab={lab}");
                 }
+            }
+            // As destination of the site.
+            let outcome = rig.one(WAN4, &V6::between(sixtofour_host, address).in_tunnel().bytes());
+            if link_local {
+                outcome.silent(Reason::V6LinklocalOn6to4);
+            } else if refused6(bits, lab) {
+                outcome.silent(Reason::V6DstBogon);
+            } else {
+                assert_eq!(outcome.counters.transmitted, 1, "to {text} from the site, lab={lab}");
             }
         }
         rig.close();

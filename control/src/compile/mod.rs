@@ -263,6 +263,12 @@ fn check_sixtofour(input: Input<'_>) -> Result<(), String> {
     Ok(())
 }
 
+/// The address at which all routers of a prefix answer (RFC 4291 §2.6.1): the kernel's, as long as it
+/// forwards. Between two routers there is none (RFC 6164 §5.1).
+fn subnet_router_anycast(address: Ipv6Addr, prefix_len: u8) -> Option<Ipv6Addr> {
+    (prefix_len < 127).then(|| Ipv6Net::new(address, prefix_len).ok().map(|net| net.network())).flatten()
+}
+
 fn sets(input: Input<'_>) -> Sets {
     let mut sets = Sets::default();
     if let Some(address) = input.config.sixtofour.as_ref().and_then(|section| section.address) {
@@ -275,6 +281,7 @@ fn sets(input: Input<'_>) -> Sets {
             && !address.is_loopback()
         {
             sets.local6.insert(address);
+            sets.local6.extend(subnet_router_anycast(address, own.prefix_len));
         }
     }
     sets

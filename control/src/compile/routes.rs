@@ -8,7 +8,7 @@ use ipnet::{IpNet, Ipv6Net};
 use sixlane_tables::adjacency::kind;
 
 use super::classes::broadcasts;
-use super::{Desired, Input, Target};
+use super::{Desired, Input, Target, subnet_router_anycast};
 use crate::neighbours::OnLink;
 use crate::netlink::request::Key;
 use crate::netlink::route::{Action, Path, Route};
@@ -76,13 +76,11 @@ fn overlay(input: Input<'_>) -> BTreeMap<IpNet, Target> {
                     overlay.insert(IpAddr::V4(broadcast).into(), Target::Kind(kind::BROADCAST));
                 }
             }
-            // The subnet-router anycast address is a router's own (RFC 4291 §2.6.1).
-            IpAddr::V6(v6) if address.prefix_len < 127 => {
-                if let Ok(net) = Ipv6Net::new(v6, address.prefix_len) {
-                    overlay.insert(IpAddr::V6(net.network()).into(), Target::Kind(kind::LOCAL));
+            IpAddr::V6(v6) => {
+                if let Some(anycast) = subnet_router_anycast(v6, address.prefix_len) {
+                    overlay.insert(IpAddr::V6(anycast).into(), Target::Kind(kind::LOCAL));
                 }
             }
-            IpAddr::V6(_) => {}
         }
     }
     for address in own() {

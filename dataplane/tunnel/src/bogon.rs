@@ -188,6 +188,16 @@ pub const fn refused6(address: Address, lab: bool) -> bool {
     }
 }
 
+/// Whether no router forwards packets from or to this address, into tunnels or elsewhere: unspecified,
+/// loopback, IPv4-compatible and -mapped (all of ::/16, RFC 4291 §2.5.2 to §2.5.5), link-local (§2.5.6)
+/// and multicast (§2.7; this product forwards none).
+#[inline]
+#[must_use]
+pub const fn is_never_forwarded(address: Address) -> bool {
+    let top = (address.hi >> 48) as u16;
+    top == 0 || top & 0xffc0 == 0xfe80 || top >= 0xff00
+}
+
 /// 2001::/16: the protocol assignments of 2001::/23, and the documentation prefix.
 const fn refused_2001(address: Address, lab: bool) -> bool {
     let group = (address.hi >> 32) as u16;

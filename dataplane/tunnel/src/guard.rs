@@ -7,7 +7,7 @@
 //! to say. A packet that does not pass the screen is not refused, it is read against the list. So a screen
 //! may be too strict, which costs time, but never too lenient; a property test holds the two together.
 
-use crate::bogon::refused6;
+use crate::bogon::{is_never_forwarded, refused6};
 use crate::embed::{ISATAP_GLOBAL, SIXTOFOUR_PREFIX, is_sixtofour, isatap_v4, sixtofour_v4, teredo};
 use crate::reason::unlikely;
 use crate::{Class4, Classes, Reason};
@@ -111,7 +111,7 @@ fn leaving_list<C: Classes>(inner: &ipv6::Header, outer: &ipv4::Header, classes:
     }
 }
 
-/// The addresses of a packet from a port (SEC-03, FWD-04). Gives the properties of the IPv4 address that a
+/// The addresses of a packet from a port (SEC-03 if it is for the tunnel, else FWD-04). Gives the properties of the IPv4 address that a
 /// 6to4 destination embeds, for [`entering`].
 ///
 /// # Errors
@@ -139,9 +139,17 @@ fn native_list<C: Classes>(header: &ipv6::Header, embedded: Class4, classes: &C)
     let beyond = source.is_link_local();
     // A link-local source is judged last: it alone is answered.
     let judged = if beyond { Address { hi: 0x2000 << 48, lo: 0 } } else { source };
-    // The old site-local prefix is refused on 6to4, in `entering`, and global unicast elsewhere (RFC 4291
-    // §2.5.7).
-    sane(judged, destination, |address| refused6(address, classes.lab()) && !address.is_site_local())?;
+    // What enters the tunnel goes to the Internet and is held to the bogon table. What stays native is the
+    // operator's own traffic: unique local addresses too (RFC 4193), and all that any router forwards. The
+    // old site-local prefix is refused on 6to4, in `entering`, and global unicast elsewhere (RFC 4291 §2.5.7).
+    let into_tunnel = is_sixtofour(destination);
+    sane(judged, destination, |address| {
+        if into_tunnel {
+            refused6(address, classes.lab()) && !address.is_site_local()
+        } else {
+            is_never_forwarded(address)
+        }
+    })?;
     let from = sixtofour_v4(source).map_or(Class4::NONE, |v4| classes.class4(v4));
     if from.union(embedded).intersects(EMBEDDED_INSANE) {
         return Err(Reason::V4EmbeddedBogon);
