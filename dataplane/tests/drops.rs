@@ -142,7 +142,7 @@ fn native_side() -> Vec<Case> {
         (Reason::V6Length, WAN6, framed(WAN6, &jumbo)),
         native(Reason::V6SrcBogon, &from("::1")),
         native(Reason::V6SrcBogon, &from("ff02::1")),
-        native(Reason::V6DstBogon, &to("fc00::1")),
+        native(Reason::V6DstBogon, &to("::1")),
         native(Reason::V6DstBogon, &to("fe80::1")),
         native(Reason::V4EmbeddedBogon, &v4_to([10, 0, 0, 1])),
         native(Reason::V4EmbeddedBogon, &v4_to([9, 254, 253, 255])),

@@ -5,7 +5,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "the helpers of a test may fail it")]
 
 use sixlane_lab::socket::Port;
-use sixlane_lab::{Deadline, FarEnd, Host, LabError, eventually, packet};
+use sixlane_lab::{Deadline, FarEnd, Host, LabError, Radvd, eventually, packet};
 use sixlane_tests::Running;
 use std::net::Ipv6Addr;
 use std::time::Duration;
@@ -15,14 +15,27 @@ const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 #[test]
 fn nd_dad_ra_mld_and_ping_reach_the_kernel() {
-    let lab = Running::first_light(FarEnd::RawSocket).expect("a running relay");
+    all_of_it("tunnels");
+}
+
+/// The same where sixlane takes all native packets that go through the box.
+#[test]
+fn where_all_is_forwarded_they_reach_the_kernel_too() {
+    all_of_it("all");
+}
+
+fn all_of_it(forward: &str) {
+    let port = |text: String| {
+        text.replace("name = \"wan6\"\n", &format!("name = \"wan6\"\nforward = \"{forward}\"\n"))
+    };
+    let lab = Running::with(FarEnd::RawSocket, port).expect("a running relay");
     let native = lab.world.host("host6").expect("host6").clone();
     let relay = lab.world.host("relay").expect("relay").clone();
     let isp = lab.world.host("isp").expect("isp").clone();
     pings_are_answered(&native, &isp).expect("ping");
     an_address_in_use_is_defended(&native, &relay).expect("DAD");
     a_forged_hop_limit_is_not_believed(&native, &relay).expect("hop limit 254");
-    an_advertisement_is_heard(&native, &relay).expect("RA");
+    an_advertisement_is_heard(&lab, &native, &relay).expect("RA");
     a_query_is_answered(&native).expect("MLD");
     a_redirect_is_judged(&native, &relay).expect("Redirect");
     the_tunnel_took_none_of_it(&lab);
@@ -51,37 +64,53 @@ fn an_address_in_use_is_defended(native: &Host, relay: &Host) -> Result<(), LabE
     Ok(())
 }
 
-/// ND-01: a neighbour advertisement with hop limit 254 comes from beyond the link.
+/// ND-01, ND-03: a neighbour advertisement with hop limit 254 comes from beyond the link, and one with a
+/// Fragment header (RFC 6980) is none.
 fn a_forged_hop_limit_is_not_believed(native: &Host, relay: &Host) -> Result<(), LabError> {
     let before = relay.ip("-6 neigh show 2001:600::1 dev wan6")?;
     let mut advertisement = vec![136, 0, 0, 0, 0x20, 0, 0, 0];
     advertisement.extend_from_slice(&sixlane_lab::socket::address::HOST6.octets());
     advertisement.extend_from_slice(&[2, 1, 2, 0xBA, 0xD0, 0xBA, 0xD0, 1]);
     let (from, to) = (sixlane_lab::socket::address::HOST6, sixlane_lab::socket::address::RELAY6);
+    let good = packet::icmpv6(from, to, 255, &advertisement);
+    let fragment = [&[ICMPV6, 0, 0, 0, 0, 0, 0, 1], &good[40..]].concat();
     let forger = Port::forger6(native)?;
-    forger.send6(&packet::icmpv6(from, to, 254, &advertisement), to, 0)?;
-    native.run("ping -6 -n -c 1 -W 5 2001:600::fe")?; // judged after it
-    let after = relay.ip("-6 neigh show 2001:600::1 dev wan6")?;
-    assert!(!after.contains("ba:d0"), "believed: {before} became {after}");
-    forger.send6(&packet::icmpv6(from, to, 255, &advertisement), to, 0)?;
+    for bad in [
+        packet::icmpv6(from, to, 254, &advertisement),
+        packet::ipv6(from, to, packet::protocol::FRAGMENT, 255, &fragment),
+    ] {
+        forger.send6(&bad, to, 0)?;
+        native.run("ping -6 -n -c 1 -W 5 2001:600::fe")?; // judged after it
+        let after = relay.ip("-6 neigh show 2001:600::1 dev wan6")?;
+        assert!(!after.contains("ba:d0"), "believed: {before} became {after}");
+    }
+    forger.send6(&good, to, 0)?;
     eventually("the same advertisement with hop limit 255", Deadline::seconds(5), || {
         relay.ip("-6 neigh show 2001:600::1 dev wan6").ok()?.contains("ba:d0").then_some(())
     })?;
     relay.ip("-6 neigh flush dev wan6").map(drop)
 }
 
-/// RA-06: a router advertisement gives the relay's kernel an address, because it was told to listen.
-fn an_advertisement_is_heard(native: &Host, relay: &Host) -> Result<(), LabError> {
+/// RA-06: the advertisements of radvd give the relay's kernel an address, because it was told to listen; a
+/// forged one with hop limit 254 does not.
+fn an_advertisement_is_heard(lab: &Running, native: &Host, relay: &Host) -> Result<(), LabError> {
     relay.sysctl("net.ipv6.conf.wan6.accept_ra", "2")?;
-    let link_local = link_local(native)?;
     let mut advertisement = vec![134, 0, 0, 0, 64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     advertisement.extend_from_slice(&[3, 4, 64, 0xC0, 0, 0, 14, 16, 0, 0, 14, 16, 0, 0, 0, 0]);
-    advertisement.extend_from_slice(&Ipv6Addr::new(0x2001, 0x600, 0, 0x77, 0, 0, 0, 0).octets());
-    let bytes = packet::icmpv6(link_local, ALL_NODES, 255, &advertisement);
+    advertisement.extend_from_slice(&Ipv6Addr::new(0x2001, 0x600, 0, 0x78, 0, 0, 0, 0).octets());
+    let bytes = packet::icmpv6(link_local(native)?, ALL_NODES, 254, &advertisement);
     Port::forger6(native)?.send6_on(&bytes, ALL_NODES, native.index("eth0")?)?;
-    eventually("an address from the advertised prefix", Deadline::seconds(5), || {
+
+    native.sysctl("net.ipv6.conf.all.forwarding", "1")?;
+    let config = "interface eth0 {\n AdvSendAdvert on;\n MinRtrAdvInterval 3;\n MaxRtrAdvInterval 4;\n \
+                  prefix 2001:600:0:77::/64 { };\n};\n";
+    let _router = Radvd::start(&lab.world.lab, native, config)?;
+    eventually("an address from the advertised prefix", Deadline::seconds(20), || {
         relay.ip("-6 addr show dev wan6").ok()?.contains("2001:600:0:77:").then_some(())
-    })
+    })?;
+    let shown = relay.ip("-6 addr show dev wan6")?;
+    assert!(!shown.contains("2001:600:0:78:"), "the forged one was believed: {shown}");
+    relay.sysctl("net.ipv6.conf.wan6.accept_ra", "0")
 }
 
 /// MLD-01: a query with Router Alert is answered by a report of the relay's kernel.
@@ -138,4 +167,8 @@ fn link_local(host: &Host) -> Result<Ipv6Addr, LabError> {
 fn the_tunnel_took_none_of_it(lab: &Running) {
     let counters = lab.counters();
     assert_eq!(counters["total"]["received"], 0, "the kernel's packets went to the relay: {counters}");
+    for port in counters["ports"].as_array().into_iter().flatten() {
+        let xdp = &port["xdp"];
+        assert_eq!((&xdp["seen"], &xdp["redirected"]), (&xdp["passed"], &0.into()), "{port}");
+    }
 }

@@ -11,6 +11,8 @@ pub mod protocol {
     pub const UDP: u8 = 17;
     /// IPv6 in IPv4 (RFC 4213).
     pub const IPV6: u8 = 41;
+    /// IPv6 fragment header.
+    pub const FRAGMENT: u8 = 44;
     /// ICMPv6.
     pub const ICMPV6: u8 = 58;
 }

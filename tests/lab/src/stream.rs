@@ -30,6 +30,8 @@ pub enum Way {
     Encap,
     /// Out of the tunnel to the native host.
     Decap,
+    /// From the native host to another native host, by no tunnel.
+    Native,
 }
 
 /// How the stream is driven.
@@ -106,7 +108,7 @@ pub struct Sink {
 impl Sender {
     fn open(host: &Host, way: Way, far: Ipv6Addr, payload_bytes: usize) -> Result<Self, LabError> {
         let port = match way {
-            Way::Encap => Port::udp6(host, address::HOST6, SENDER_PORT)?,
+            Way::Encap | Way::Native => Port::udp6(host, address::HOST6, SENDER_PORT)?,
             Way::Decap => Port::raw4(host, packet::protocol::IPV6)?,
         };
         Ok(Self { port, way, far, payload: vec![0x5A; payload_bytes.max(12)], next: 0 })
@@ -127,7 +129,7 @@ impl Sender {
     /// Sends the payload as it stands.
     fn put(&self) -> Result<(), LabError> {
         match self.way {
-            Way::Encap => self.port.send6(&self.payload, self.far, PORT)?,
+            Way::Encap | Way::Native => self.port.send6(&self.payload, self.far, PORT)?,
             Way::Decap => {
                 let inner = packet::udp6((self.far, SENDER_PORT), (address::HOST6, PORT), &self.payload);
                 self.port.send4(&inner, address::RELAY4)?;
@@ -142,6 +144,7 @@ impl Sink {
         let port = match way {
             Way::Encap => Port::raw4(host, packet::protocol::IPV6)?,
             Way::Decap => Port::udp6(host, address::HOST6, PORT)?,
+            Way::Native => Port::udp6(host, far, PORT)?,
         };
         Ok(Self {
             port,
@@ -160,7 +163,7 @@ impl Sink {
     fn drain(&mut self, buffer: &mut [u8]) -> Result<(), LabError> {
         while let Some(bytes) = self.port.receive(buffer)? {
             match self.way {
-                Way::Decap => self.note(Some(bytes)),
+                Way::Decap | Way::Native => self.note(Some(bytes)),
                 Way::Encap => self.note(unwrap(bytes, self.far)),
             }
         }
@@ -237,7 +240,7 @@ impl Stream {
     }
 
     /// The same with another far end: a host and its 6to4 address, of which it need only hold the
-    /// IPv4 part.
+    /// IPv4 part; or a native host and its address.
     ///
     /// # Errors
     /// The sockets cannot be opened, or nothing arrives.
@@ -249,7 +252,7 @@ impl Stream {
     ) -> Result<Self, LabError> {
         let native = world.host("host6")?;
         let (from, to) = match way {
-            Way::Encap => (native, far),
+            Way::Encap | Way::Native => (native, far),
             Way::Decap => (far, native),
         };
         let mut sink = Sink::open(to, way, far6, pace.payload_bytes)?;

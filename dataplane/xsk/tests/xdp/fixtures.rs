@@ -169,6 +169,73 @@ fn ipv6_to_served_prefixes_is_ours() {
     check(FORWARD_ALL, vec![("site-local is not link-local", to("fec0::1"), XDP_REDIRECT)]);
 }
 
+/// What the box itself must hear stays the kernel's, also where all native packets are ours.
+#[test]
+fn what_concerns_the_box_itself_is_the_kernels() {
+    let own = "2001:600::fe".parse().unwrap();
+    let to = |next, destination: &str, payload: &[u8]| {
+        ours6(&ipv6(next, NATIVE, destination.parse().unwrap(), payload))
+    };
+    let group = |last: [u8; 4], source, destination: &str, next, payload: &[u8]| {
+        let mac = [0x33, 0x33, last[0], last[1], last[2], last[3]];
+        ethernet(mac, ETHERTYPE_IPV6, &ipv6(next, source, destination.parse().unwrap(), payload))
+    };
+    let icmp = |kind| [kind, 0, 0, 0, 0, 0, 0, 0];
+    let alert = [&[ICMPV6, 0, 5, 2, 0, 0, 1, 0][..], &icmp(130)].concat();
+    let (none, router): (Ipv6Addr, Ipv6Addr) = ("::".parse().unwrap(), "fe80::1".parse().unwrap());
+    let fixtures = || {
+        vec![
+            ("ping", to(ICMPV6, "2001:600::fe", &icmp(128)), XDP_PASS),
+            ("probe of reachability", to(ICMPV6, "2001:600::fe", &icmp(135)), XDP_PASS),
+            ("answer to ours", to(ICMPV6, "2001:600::fe", &icmp(136)), XDP_PASS),
+            ("redirect", ours6(&ipv6(ICMPV6, router, own, &icmp(137))), XDP_PASS),
+            ("BGP, SSH", to(TCP, "2001:600::fe", &[0; 20]), XDP_PASS),
+            (
+                "BGP by link-local addresses",
+                ours6(&ipv6(TCP, router, "fe80::2".parse().unwrap(), &[0; 20])),
+                XDP_PASS,
+            ),
+            ("first fragment", to(44, "2001:600::fe", &[17, 0, 0, 1, 0, 0, 0, 1]), XDP_PASS),
+            (
+                "solicitation",
+                group([0xff, 0, 0, 0xfe], NATIVE, "ff02::1:ff00:fe", ICMPV6, &icmp(135)),
+                XDP_PASS,
+            ),
+            ("DAD", group([0xff, 0, 0, 0xfe], none, "ff02::1:ff00:fe", ICMPV6, &icmp(135)), XDP_PASS),
+            ("router solicitation", group([0, 0, 0, 2], router, "ff02::2", ICMPV6, &icmp(133)), XDP_PASS),
+            ("router advertisement", group([0, 0, 0, 1], router, "ff02::1", ICMPV6, &icmp(134)), XDP_PASS),
+            ("MLD query with Router Alert", group([0, 0, 0, 1], router, "ff02::1", 0, &alert), XDP_PASS),
+            ("MLD report", group([0, 0, 0, 0x16], none, "ff02::16", 0, &alert), XDP_PASS),
+            ("OSPF", group([0, 0, 0, 5], router, "ff02::5", 89, &[0; 16]), XDP_PASS),
+            // A packet to a unicast address in a frame to a group is nobody's to forward.
+            ("unicast in a group frame", group([0, 0, 0, 1], NATIVE, "2001:700::1", UDP, &[0; 8]), XDP_PASS),
+        ]
+    };
+    check(0, fixtures());
+    check(FORWARD_ALL, fixtures());
+    let through = |expected| {
+        vec![
+            ("TCP behind the box", to(TCP, "2001:700::1", &[0; 20]), expected),
+            ("Router Alert behind the box", to(0, "2001:700::1", &[UDP, 0, 5, 2, 0, 1, 1, 0]), expected),
+        ]
+    };
+    check(0, through(XDP_PASS));
+    check(FORWARD_ALL, through(XDP_REDIRECT));
+}
+
+/// An address that the box gets while packets to it are forwarded is the kernel's from then on.
+#[test]
+fn a_new_own_address_is_left_to_the_kernel() {
+    let mut runner = Runner::with_socket(FORWARD_ALL);
+    let new = "2001:700::5".parse().unwrap();
+    let frame = ours6(&ipv6(TCP, NATIVE, new, &[0; 20]));
+    assert_eq!(runner.run(&frame), XDP_REDIRECT);
+    runner.program.maps().add_local6(new).unwrap();
+    assert_eq!(runner.run(&frame), XDP_PASS);
+    runner.program.maps().remove_local6(new).unwrap();
+    assert_eq!(runner.run(&frame), XDP_REDIRECT);
+}
+
 #[test]
 fn malformed_ipv6_is_in_doubt() {
     let mut version = ipv6(UDP, NATIVE, SERVED, &[0; 8]);

@@ -33,6 +33,7 @@ pub(crate) const ICMP: u8 = 1;
 pub(crate) const TCP: u8 = 6;
 pub(crate) const UDP: u8 = 17;
 pub(crate) const SIXINFOUR: u8 = 41;
+pub(crate) const ICMPV6: u8 = 58;
 
 pub(crate) const MORE_FRAGMENTS: u16 = 0x2000;
 pub(crate) const DONT_FRAGMENT: u16 = 0x4000;
