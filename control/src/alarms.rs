@@ -27,6 +27,8 @@ pub(crate) enum Alarm {
     NetlinkBroken,
     /// The admin socket is not there.
     AdminSocket,
+    /// A port has a receive queue without a socket.
+    QueueWithoutSocket,
 }
 
 impl Alarm {
@@ -44,6 +46,7 @@ impl Alarm {
             Self::ProgramSets => "program_sets",
             Self::NetlinkBroken => "netlink_broken",
             Self::AdminSocket => "admin_socket",
+            Self::QueueWithoutSocket => "queue_without_socket",
         }
     }
 }

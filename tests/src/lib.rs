@@ -43,8 +43,21 @@ impl Running {
     /// # Errors
     /// What did not start, with its log or console.
     pub fn build(topology: Topology, far_end: FarEnd) -> Result<Self, LabError> {
+        Self::prepared(topology, far_end, |_| Ok(()))
+    }
+
+    /// The same, with something done to the laboratory before the relay starts in it.
+    ///
+    /// # Errors
+    /// What was not done or did not start, with its log or console.
+    pub fn prepared(
+        topology: Topology,
+        far_end: FarEnd,
+        prepare: impl FnOnce(&World) -> Result<(), LabError>,
+    ) -> Result<Self, LabError> {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let world = World::build(topology, far_end)?;
+        prepare(&world)?;
         let relay = world.relay()?;
         Ok(Self { relay, world, _turn: turn })
     }

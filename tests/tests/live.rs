@@ -126,6 +126,10 @@ fn an_interface_is_renamed_resized_and_flapped() {
     eventually("the MTU", Deadline::seconds(5), mtu).expect("followed");
     relay.ip("link set dev wan6 name other6").expect("renamed");
     flows(&lab, &stream);
+    let renamed = || (status(&lab)["ports"][1]["name"] == "other6").then_some(());
+    eventually("the new name", Deadline::seconds(5), renamed).expect("shown");
+    assert_eq!(route(&lab, "2001:600::/64").map(|row| row["port"].clone()), Some("other6".into()));
+    assert_eq!(lab.counters()["ports"][1]["name"], "other6");
     let tally = stream.finish().expect("stream");
     assert_eq!((tally.lost(), tally.doubled), (0, 0), "{tally:?}");
 

@@ -98,7 +98,7 @@ pub(crate) fn parse(raw: &RawMessage<'_>) -> Option<Message> {
     })
 }
 
-fn leading_i32(payload: &[u8]) -> Option<i32> {
+pub(super) fn leading_i32(payload: &[u8]) -> Option<i32> {
     Some(i32::from_ne_bytes(*payload.first_chunk()?))
 }
 

@@ -6,6 +6,7 @@
 //! copied out (no alignment is assumed). Linux `include/uapi/linux/{netlink,rtnetlink,neighbour}.h`.
 
 pub(crate) mod attribute;
+pub(crate) mod ethtool;
 pub(crate) mod message;
 pub(crate) mod request;
 pub(crate) mod route;

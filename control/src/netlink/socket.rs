@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::{self, Timeout};
-use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::{self, AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 use super::attribute::messages;
 use super::message::{Message, parse};
@@ -20,7 +20,7 @@ use super::request::{self, Ask, Dump, Key};
 use super::uapi::NLM_F_DUMP_INTR;
 
 /// Bytes of a receive buffer: the kernel fills dumps up to 32 KiB.
-const BUFFER: usize = 64 << 10;
+pub(super) const BUFFER: usize = 64 << 10;
 /// Receive buffer of the kernel for events: about 50,000 of them (security.md D9).
 const EVENT_BUFFER: usize = 64 << 20;
 /// How often an interrupted dump is begun again before it is an error.
@@ -55,15 +55,21 @@ impl Dump {
     }
 }
 
-fn open(flags: SocketFlags, groups: u32) -> io::Result<OwnedFd> {
-    let socket =
-        net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags | SocketFlags::CLOEXEC, None)?;
+/// `protocol`: `None` is routing netlink.
+pub(super) fn open(protocol: Option<Protocol>, flags: SocketFlags, groups: u32) -> io::Result<OwnedFd> {
+    let flags = flags | SocketFlags::CLOEXEC;
+    let socket = net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?;
     net::bind(&socket, &SocketAddrNetlink::new(0, groups))?;
     Ok(socket)
 }
 
+/// A kernel that does not answer is an error, not a reason to stand still.
+pub(super) fn limit_silence(socket: &OwnedFd) -> io::Result<()> {
+    Ok(sockopt::set_socket_timeout(socket, Timeout::Recv, Some(ANSWER_TIMEOUT))?)
+}
+
 /// One datagram from the kernel; datagrams of other processes are not looked at.
-fn receive<'a>(socket: BorrowedFd<'_>, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+pub(super) fn receive<'a>(socket: BorrowedFd<'_>, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
     loop {
         let (_, length, sender) = net::recvfrom(socket, &mut *buffer, RecvFlags::TRUNC)?;
         let kernel = sender
@@ -86,9 +92,8 @@ pub(crate) struct Requests {
 
 impl Requests {
     pub(crate) fn open() -> Result<Self, NetlinkError> {
-        let socket = open(SocketFlags::empty(), 0).map_err(NetlinkError::Open)?;
-        sockopt::set_socket_timeout(&socket, Timeout::Recv, Some(ANSWER_TIMEOUT))
-            .map_err(|error| NetlinkError::Open(error.into()))?;
+        let socket = open(None, SocketFlags::empty(), 0).map_err(NetlinkError::Open)?;
+        limit_silence(&socket).map_err(NetlinkError::Open)?;
         Ok(Self { socket, sequence: 0, buffer: vec![0; BUFFER] })
     }
 
@@ -177,7 +182,7 @@ pub(crate) struct Listener {
 impl Listener {
     /// Subscribes to the multicast groups of `groups` (RTMGRP_ bits).
     pub(crate) fn open(groups: u32) -> Result<Self, NetlinkError> {
-        let socket = open(SocketFlags::NONBLOCK, groups).map_err(NetlinkError::Open)?;
+        let socket = open(None, SocketFlags::NONBLOCK, groups).map_err(NetlinkError::Open)?;
         if sockopt::set_socket_recv_buffer_size_force(&socket, EVENT_BUFFER).is_err() {
             // Without CAP_NET_ADMIN: the system's limit holds, and a loss is noticed anyway.
             sockopt::set_socket_recv_buffer_size(&socket, EVENT_BUFFER)

@@ -96,7 +96,7 @@ impl Control {
             let settings = self.parts.desired.settings.port(fact.index).copied().unwrap_or_default();
             json!({
                 "index": fact.index,
-                "name": fact.name,
+                "name": self.name_of(fact),
                 "ifindex": fact.ifindex,
                 "mac": mac(settings.mac),
                 "mtu": settings.mtu,
@@ -168,7 +168,7 @@ impl Control {
             let sockets = self.parts.workers.socket_losses(fact.index);
             json!({
                 "index": fact.index,
-                "name": fact.name,
+                "name": self.name_of(fact),
                 "sockets": BTreeMap::from(sockets.named()),
                 "rx_packets": figures.rx_packets,
                 "rx_bytes": figures.rx_bytes,
@@ -241,7 +241,12 @@ impl Control {
     }
 
     fn port_name(&self, index: u8) -> Option<&str> {
-        self.parts.plan.ports.iter().find(|fact| fact.index == index).map(|fact| fact.name.as_str())
+        self.parts.plan.ports.iter().find(|fact| fact.index == index).map(|fact| self.name_of(fact))
+    }
+
+    /// What the interface of a port is called now: it may have been renamed since the start.
+    fn name_of<'a>(&'a self, fact: &'a crate::link::PortFact) -> &'a str {
+        self.parts.kernel.links.get(&fact.ifindex).map_or(&fact.name, |link| &link.name)
     }
 
     fn neighbours(&self) -> Value {
@@ -270,7 +275,7 @@ impl Control {
         let writer = self.parts.publisher.writer();
         let descriptors: Vec<_> =
             writer.segments().iter().map_while(|segment| segment.share().ok()).collect();
-        let ports: Vec<&str> = self.parts.plan.ports.iter().map(|fact| fact.name.as_str()).collect();
+        let ports: Vec<&str> = self.parts.plan.ports.iter().map(|fact| self.name_of(fact)).collect();
         let body = json!({
             "set": writer.generation().to_string(),
             "segments": writer.segments().len(),

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::RunOptions;
 use super::follow::Follow;
+use super::queues::Queues;
 use super::start::tables_full;
 use crate::admin;
 use crate::alarms::{Alarm, Alarms};
@@ -86,6 +87,8 @@ pub(super) struct Control {
     silent_turns: u32,
     /// The incarnation for which a restart was asked because a worker was stuck.
     restart_asked: u32,
+    /// Who counts the ports' queues.
+    pub(super) queues: Queues,
 }
 
 impl Control {
@@ -101,6 +104,7 @@ impl Control {
             unapplied: false,
             silent_turns: 0,
             restart_asked: 0,
+            queues: Queues::default(),
         }
     }
 
@@ -193,6 +197,7 @@ impl Control {
             self.apply_again();
         }
         self.mend_sets();
+        self.watch_queues();
     }
 
     fn take_punts(&mut self) {

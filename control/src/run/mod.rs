@@ -7,6 +7,7 @@ mod answer;
 mod control;
 mod follow;
 mod keeper;
+mod queues;
 mod start;
 mod wait;
 
