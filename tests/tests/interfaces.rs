@@ -65,7 +65,8 @@ fn a_new_queue_is_an_alarm_until_it_is_gone() {
     assert!(text.contains("wan4 has 2 receive queues and sockets for 1"), "{text}");
     let command = text.split('`').nth(1).expect("a command");
     relay.run(command).expect("the command of the alarm");
-    eventually("the alarm's end", Deadline::seconds(10), || (alarm()? == None).then_some(())).expect("cleared");
+    eventually("the alarm's end", Deadline::seconds(10), || alarm()?.is_none().then_some(()))
+        .expect("cleared");
     let stream = Stream::start(&lab.world, Way::Encap, Pace::default()).expect("sockets");
     stream.progress(500, Deadline::seconds(10)).expect("flows");
     assert_eq!(stream.finish().expect("stream").lost(), 0);
