@@ -89,6 +89,8 @@ pub enum FromKeeper {
     },
     /// The sockets are in the map and the program is attached to every port.
     Attached,
+    /// A connection on which the observer asks what the reading admin socket answers.
+    Observer(OwnedFd),
     /// Orderly stop: the program is detached and the data plane has ended. Take the fence away, end.
     Stop,
 }

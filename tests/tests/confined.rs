@@ -81,7 +81,7 @@ fn the_changing_socket_obeys_root_and_its_group_alone() {
     let order = |identity: &[&str]| {
         let mut command = relay.command("setpriv");
         // Perl is on every Debian; it says what the socket says.
-        let program = "use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die \"$!\\n\"; \
+        let program = "use IO::Socket::UNIX; $SIG{PIPE} = q(IGNORE); my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die \"$!\\n\"; \
                        print $s \"{\\\"v\\\":1,\\\"do\\\":\\\"nothing\\\"}\\n\"; $s->flush; print scalar <$s>;";
         command.args(identity).args(["perl", "-e", program]).arg(&socket);
         output(&mut command, Deadline::seconds(20)).expect("it ends")

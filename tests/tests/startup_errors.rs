@@ -69,6 +69,10 @@ const TABLE: &[Case] = &[
         ..case("an address that is not here", 1, &["9.254.253.99", "ip address add"])
     },
     Case {
+        change: ("[router]", "[metrics]\nlisten = \"9.9.9.9:9464\"\n[router]"),
+        ..case("metrics on a foreign address", 1, &["9.9.9.9:9464", "metrics.listen"])
+    },
+    Case {
         before: "setpriv --reuid 65534 --regid 65534 --clear-groups",
         ..case("not root", 1, &["needs root", "65534", "sudo"])
     },

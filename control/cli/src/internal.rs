@@ -3,6 +3,7 @@
 
 mod control;
 mod data_plane;
+mod observer;
 
 use std::path::PathBuf;
 
@@ -37,6 +38,11 @@ enum Role {
         #[command(flatten)]
         user: User,
     },
+    /// Metrics
+    Observer {
+        #[command(flatten)]
+        user: User,
+    },
 }
 
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -68,6 +74,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             control::run(channel, user.identity(), runtime, config.clone())
         }
         Role::Dataplane { user } => data_plane::run(channel, user.identity()),
+        Role::Observer { user } => observer::run(channel, user.identity()),
     }
 }
 

@@ -79,8 +79,10 @@ fn plan(arguments: &Arguments, checked: &Checked, text: String) -> Plan {
         users: Users {
             control: checked.process.control_user.clone(),
             data_plane: checked.process.dataplane_user.clone(),
+            observer: checked.process.observer_user.clone(),
         },
         admin_group: checked.admin.group.clone(),
+        metrics: checked.metrics,
     }
 }
 

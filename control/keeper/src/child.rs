@@ -23,6 +23,8 @@ pub(crate) enum Role {
     Control,
     /// The poll loops.
     DataPlane,
+    /// Metrics.
+    Observer,
 }
 
 impl Role {
@@ -31,6 +33,7 @@ impl Role {
         match self {
             Self::Control => "control",
             Self::DataPlane => "dataplane",
+            Self::Observer => "observer",
         }
     }
 }
@@ -199,7 +202,7 @@ fn flush(channel: &Channel, outbox: &mut VecDeque<Outgoing>) -> io::Result<()> {
 
 /// Reaps all that has ended, also processes that became ours because their parent died. Needed only
 /// as pid 1; the end of our own children is kept for [`Child::next`].
-pub(crate) fn reap_everything(own: [Option<&mut Child>; 2]) {
+pub(crate) fn reap_everything(own: [Option<&mut Child>; 3]) {
     let mut own: Vec<&mut Child> = own.into_iter().flatten().collect();
     while let Ok(Some((pid, status))) = rustix::process::waitpid(None, WaitOptions::NOHANG) {
         if let Some(child) = own.iter_mut().find(|child| child.pid == pid) {

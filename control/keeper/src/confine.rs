@@ -58,6 +58,26 @@ const ATTACH_CALLS: [i64; 24] = [
     libc::SYS_exit,
 ];
 
+/// What the observer needs beside these: its event loop, and the sockets that it has been given. It can
+/// open none, nor any file.
+const OBSERVER_CALLS: [i64; 15] = [
+    libc::SYS_accept4,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_wait,
+    libc::SYS_getpeername,
+    libc::SYS_getpid,
+    libc::SYS_getsockname,
+    libc::SYS_gettid,
+    libc::SYS_ioctl,
+    libc::SYS_rt_sigaction,
+    libc::SYS_setsockopt,
+    libc::SYS_shutdown,
+    libc::SYS_tgkill,
+    libc::SYS_writev,
+    libc::SYS_readv,
+];
+
 /// What nobody in the product needs, the keeper's children included: they inherit this filter.
 const NEVER: [i64; 29] = [
     libc::SYS_acct,
@@ -154,6 +174,23 @@ pub fn control(identity: Identity) -> Result<(), ConfineError> {
 pub fn data_plane(identity: Identity) -> Result<(), ConfineError> {
     become_user(identity, CapabilitySet::empty())?;
     verify(CapabilitySet::empty())
+}
+
+/// Confines the observer: its own user and no capability. Its filter comes later ([`observer_thread`]).
+///
+/// # Errors
+/// [`ConfineError`].
+pub fn observer(identity: Identity) -> Result<(), ConfineError> {
+    data_plane(identity)
+}
+
+/// Filters the observer's one thread, when its event loop is there.
+///
+/// # Errors
+/// [`ConfineError::Filter`].
+pub fn observer_thread() -> Result<(), ConfineError> {
+    let calls: Vec<i64> = [&WORKER_CALLS[..], &ATTACH_CALLS, &OBSERVER_CALLS].concat();
+    apply(&allowing(&calls)?)
 }
 
 /// Filters the calling worker thread: these few calls, any other ends the process.

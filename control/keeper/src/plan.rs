@@ -1,5 +1,6 @@
 //! What the keeper is asked to do: plain data, made by the command from the checked configuration.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::protocol::Rings;
@@ -31,6 +32,8 @@ pub struct Plan {
     pub users: Users,
     /// Group that may open the admin socket.
     pub admin_group: String,
+    /// Where metrics are served; `None`: nowhere, and no process for it.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// One port.
@@ -80,6 +83,8 @@ pub struct Users {
     pub control: String,
     /// User of the data plane.
     pub data_plane: String,
+    /// User of the observer.
+    pub observer: String,
 }
 
 /// The cores of the workers.

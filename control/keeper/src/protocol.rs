@@ -192,6 +192,10 @@ impl Link {
     pub const MAPS: u32 = 1;
     /// A link: the receiver only holds it, so that it outlives the others.
     pub const ATTACHMENT: u32 = 2;
+    /// To control: a connection on which the observer asks, by the reading admin protocol.
+    pub const OBSERVER: u32 = 16;
+    /// To the observer: the other end of it.
+    pub const CONTROL: u32 = 17;
 }
 
 /// Something is done.

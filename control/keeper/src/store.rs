@@ -129,18 +129,20 @@ impl WorkerStore {
         found.map(|(_, fd)| Rc::clone(fd))
     }
 
-    /// Control has added everything up to `incarnation`: only the sums are kept.
-    pub(crate) fn keep_totals(&mut self, incarnation: u32, fd: OwnedFd) {
+    /// Control has added everything up to `incarnation`: only the sums are kept. Gives the parcel for the
+    /// observer.
+    pub(crate) fn keep_totals(&mut self, incarnation: u32, fd: OwnedFd) -> Parcel {
         self.dead.retain(|life| life.incarnation > incarnation);
-        self.totals = Some((incarnation, Rc::new(fd)));
+        let fd = Rc::new(fd);
+        self.totals = Some((incarnation, Rc::clone(&fd)));
+        totals(incarnation, &fd)
     }
 
     /// What a new control has to get: the sums, the dead that are not in them, the living.
     pub(crate) fn parcels(&self) -> Vec<Parcel> {
         let mut parcels = Vec::new();
         if let Some((incarnation, fd)) = &self.totals {
-            let segment = Segment { incarnation: *incarnation, ..Segment::new(Segment::TOTALS) };
-            parcels.push((Message::Segment(segment), vec![Rc::clone(fd)]));
+            parcels.push(totals(*incarnation, fd));
         }
         for life in &self.dead {
             parcels.extend(life.parcels());
@@ -159,6 +161,11 @@ pub(crate) fn down(incarnation: u32) -> Message {
 /// The news that a data plane is at work.
 pub(crate) fn at_work(incarnation: u32) -> Message {
     Message::Ready(Ready { incarnation, ..Ready::new(Ready::DATA_PLANE) })
+}
+
+fn totals(incarnation: u32, fd: &Rc<OwnedFd>) -> Parcel {
+    let segment = Segment { incarnation, ..Segment::new(Segment::TOTALS) };
+    (Message::Segment(segment), vec![Rc::clone(fd)])
 }
 
 fn worker_segment(worker: u32, incarnation: u32, fd: &Rc<OwnedFd>) -> Parcel {

@@ -7,6 +7,8 @@
 //! away and ends. In between each of the two may die at any time and is started again with what the
 //! keeper holds; the program stays attached and drops what nobody takes (security.md D1).
 
+mod observer;
+
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -29,6 +31,7 @@ use crate::runtime::{Noted, RuntimeDirectory};
 use crate::signals::{Signals, Told};
 use crate::store::{self, Parcel, TableStore, WorkerStore};
 use crate::users::{self, Identity};
+use observer::ObserverPost;
 
 /// How long the data plane may take to end in good order.
 const DATA_PLANE_ENDS: Duration = Duration::from_millis(1_500);
@@ -55,12 +58,14 @@ async fn serve(plan: &Plan, directory: &RuntimeDirectory) -> Result<(), KeeperEr
     let mut signals = Signals::listen().map_err(KeeperError::Loop)?;
     orphans::end(&directory.noted_children());
     let ports = held::look(plan)?;
+    let listener = observer::listen(plan.metrics)?;
     let identities = Identities::find(plan);
     directory.admit(identities.control.gid)?;
     raise_descriptor_limit();
     confine::keeper()?;
     let held = Held::open(plan, ports)?;
     let mut supervisor = Supervisor::new(plan, directory, held, identities);
+    supervisor.observer.listener = listener;
     let outcome = match supervisor.start_control() {
         Ok(()) => supervisor.watch(&mut signals).await,
         Err(error) => Err(error),
@@ -85,17 +90,20 @@ fn raise_descriptor_limit() {
 struct Identities {
     control: Identity,
     data_plane: Identity,
+    observer: Identity,
 }
 
 impl Identities {
     fn find(plan: &Plan) -> Self {
         let (mut control, first) = users::resolve(&plan.users.control, users::FALLBACK_CONTROL);
         let (data_plane, second) = users::resolve(&plan.users.data_plane, users::FALLBACK_DATA_PLANE);
-        for warning in [first, second].into_iter().flatten() {
+        let (observer, third) = users::resolve(&plan.users.observer, users::FALLBACK_OBSERVER);
+        let third = third.filter(|_| plan.metrics.is_some());
+        for warning in [first, second, third].into_iter().flatten() {
             tracing::warn!("{warning}");
         }
         control.extra_group = users::group(&plan.admin_group);
-        Self { control, data_plane }
+        Self { control, data_plane, observer }
     }
 }
 
@@ -103,8 +111,10 @@ impl Identities {
 enum Event {
     Control(ChildEvent),
     DataPlane(ChildEvent),
+    Observer(ChildEvent),
     StartControl,
     StartDataPlane,
+    StartObserver,
     Signal(Told),
 }
 
@@ -153,6 +163,7 @@ struct Supervisor<'a> {
     held: Held,
     control: Post,
     data_plane: Post,
+    observer: ObserverPost,
     tables: TableStore,
     workers: WorkerStore,
     /// Number of the living or last data plane, from 1.
@@ -172,6 +183,7 @@ impl<'a> Supervisor<'a> {
             held,
             control: Post::default(),
             data_plane: Post::default(),
+            observer: ObserverPost::default(),
             tables: TableStore::default(),
             workers: WorkerStore::default(),
             incarnation: 0,
@@ -184,13 +196,16 @@ impl<'a> Supervisor<'a> {
     async fn watch(&mut self, signals: &mut Signals) -> Result<(), KeeperError> {
         loop {
             let (control_due, data_due) = (self.control.due, self.data_plane.due);
+            let observer_due = self.observer.post.due;
             let event = tokio::select! {
                 biased;
                 told = signals.next() => Event::Signal(told),
                 event = self.control.next() => Event::Control(event),
                 event = self.data_plane.next() => Event::DataPlane(event),
+                event = self.observer.post.next() => Event::Observer(event),
                 () = due(control_due) => Event::StartControl,
                 () = due(data_due) => Event::StartDataPlane,
+                () = due(observer_due) => Event::StartObserver,
             };
             match event {
                 Event::Signal(Told::Stop) => return Ok(()),
@@ -204,8 +219,14 @@ impl<'a> Supervisor<'a> {
                 Event::DataPlane(ChildEvent::Ended(how)) => self.data_plane_ended(how)?,
                 Event::StartControl => self.start_control()?,
                 Event::StartDataPlane => self.start_data_plane()?,
+                Event::Observer(event) => self.observer_event(event),
+                Event::StartObserver => self.start_observer()?,
                 Event::Signal(Told::Reap) => {
-                    reap_everything([self.control.child.as_mut(), self.data_plane.child.as_mut()]);
+                    reap_everything([
+                        self.control.child.as_mut(),
+                        self.data_plane.child.as_mut(),
+                        self.observer.post.child.as_mut(),
+                    ]);
                 }
             }
         }
@@ -230,6 +251,7 @@ impl<'a> Supervisor<'a> {
             self.control.send_all(self.held.link_parcels());
             self.control.send(Message::Ready(Ready::new(Ready::ATTACHED)), Vec::new());
         }
+        self.introduce_observer();
         Ok(())
     }
 
@@ -257,6 +279,7 @@ impl<'a> Supervisor<'a> {
         let identity = match role {
             Role::Control => self.identities.control,
             Role::DataPlane => self.identities.data_plane,
+            Role::Observer => self.identities.observer,
         };
         let arguments = arguments(self.plan, role, identity);
         let child = Child::start(role, &arguments)
@@ -265,6 +288,7 @@ impl<'a> Supervisor<'a> {
         let post = match role {
             Role::Control => &mut self.control,
             Role::DataPlane => &mut self.data_plane,
+            Role::Observer => &mut self.observer.post,
         };
         post.child = Some(child);
         post.due = None;
@@ -292,7 +316,8 @@ impl<'a> Supervisor<'a> {
                 }
             }
             (Message::Segment(segment), Some(fd)) if segment.what == Segment::TOTALS => {
-                self.workers.keep_totals(segment.incarnation, fd);
+                let (message, fds) = self.workers.keep_totals(segment.incarnation, fd);
+                self.observer.post.send(message, fds);
             }
             (Message::Ready(ready), _) => return self.control_says(&ready),
             (Message::Retire(retire), _) if retire.what == Retire::RESTART_DATA_PLANE => {
@@ -333,6 +358,7 @@ impl<'a> Supervisor<'a> {
                 if segment.what == Segment::WORKER && segment.worker < u32::from(self.held.workers()) =>
             {
                 if let Some((message, fds)) = self.workers.add(segment.worker, fd) {
+                    self.observer.post.send(message, fds.clone());
                     self.control.send(message, fds);
                 }
             }
@@ -362,7 +388,7 @@ impl<'a> Supervisor<'a> {
             self.control.send(Message::Ready(Ready::new(Ready::ATTACHED)), Vec::new());
             tracing::info!("forwarding on {}", self.held.port_names().join(", "));
         }
-        Ok(())
+        self.start_observer()
     }
 
     fn control_ended(&mut self, how: String) -> Result<(), KeeperError> {
@@ -375,6 +401,7 @@ impl<'a> Supervisor<'a> {
         self.data_plane.bury();
         let incarnation = self.workers.bury();
         self.control.send(store::down(incarnation), Vec::new());
+        self.observer.post.send(store::down(incarnation), Vec::new());
         self.died(Role::DataPlane, how)
     }
 
@@ -392,6 +419,7 @@ impl<'a> Supervisor<'a> {
     /// Takes everything away, in order, within five seconds.
     async fn stop(&mut self) {
         let stop = Message::Retire(Retire::new(Retire::STOP));
+        self.end_observer().await;
         if end(&mut self.data_plane, stop, DATA_PLANE_ENDS).await.is_err() {
             tracing::error!("the data plane did not end in time and was killed");
         }

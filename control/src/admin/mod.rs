@@ -15,7 +15,7 @@ mod socket;
 
 pub(crate) use orders::{Done, Order, Ordered};
 pub(crate) use protocol::{Query, Reply};
-pub(crate) use server::{Asked, serve};
+pub(crate) use server::{Asked, attend, serve};
 pub(crate) use socket::{Access, listen};
 
 /// Name of the reading socket in the runtime directory.

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 
+use super::PATIENCE;
 use super::orders::{Done, Order};
 use super::server::{Request, converse};
 
@@ -52,7 +53,7 @@ fn orders_are_answered_when_they_are_done_and_refused_with_a_sentence() {
     });
     runtime.block_on(async {
         let (asks, mut orders) = mpsc::channel::<(Word, oneshot::Sender<Done>)>(4);
-        let server = tokio::spawn(converse(UnixStream::from_std(ours).unwrap(), asks));
+        let server = tokio::spawn(converse(UnixStream::from_std(ours).unwrap(), asks, Some(PATIENCE)));
         let mut never = Vec::new();
         while let Some((Word(word), outcome)) = orders.recv().await {
             let answer = match word.as_str() {

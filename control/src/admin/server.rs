@@ -75,9 +75,21 @@ pub(crate) async fn serve<R: Request>(listener: UnixListener, access: Access, as
         let asks = asks.clone();
         tokio::spawn(async move {
             // What ends a client (gone, slow, too long a line) is no matter of ours.
-            let _ = converse::<R>(stream, asks).await;
+            let _ = converse::<R>(stream, asks, Some(PATIENCE)).await;
             drop(seat);
         });
+    }
+}
+
+/// Answers the observer on a connection that the keeper made. It may be silent between scrapes.
+pub(crate) fn attend(socket: OwnedFd, asks: Asks<Query>) {
+    let plain = std::os::unix::net::UnixStream::from(socket);
+    match plain.set_nonblocking(true).and_then(|()| UnixStream::from_std(plain)) {
+        Ok(stream) => drop(tokio::spawn(async move {
+            // Its end is noticed by nobody here: the keeper makes another connection.
+            let _ = converse::<Query>(stream, asks, None).await;
+        })),
+        Err(error) => tracing::warn!("the observer cannot be answered: {error}"),
     }
 }
 
@@ -91,13 +103,21 @@ fn refuse(stream: &UnixStream, sentence: &str) {
     let _ = stream.try_write(refusal(sentence).as_bytes());
 }
 
-/// Answers one client until it goes.
-pub(super) async fn converse<R: Request>(mut stream: UnixStream, asks: Asks<R>) -> io::Result<()> {
+/// Answers one client until it goes, or takes longer than `patience` over a line.
+pub(super) async fn converse<R: Request>(
+    mut stream: UnixStream,
+    asks: Asks<R>,
+    patience: Option<Duration>,
+) -> io::Result<()> {
     let mut pending = Vec::new();
     loop {
-        let line = match timeout(PATIENCE, read_line(&mut stream, &mut pending)).await {
-            Ok(line) => line?,
-            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+        let reading = read_line(&mut stream, &mut pending);
+        let line = match patience {
+            None => reading.await?,
+            Some(patience) => match timeout(patience, reading).await {
+                Ok(line) => line?,
+                Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+            },
         };
         let Some(line) = line else { return Ok(()) };
         let (text, descriptors) = answer::<R>(&line, &asks).await;

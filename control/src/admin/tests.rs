@@ -10,10 +10,10 @@ use serde_json::{Map, Value, json};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
-use super::CLIENTS_MAX;
 use super::protocol::{Query, Reply};
 use super::server::{Asked, Request, converse, serve};
 use super::socket::{Access, listen};
+use super::{CLIENTS_MAX, PATIENCE};
 
 /// Only root and ourselves, as where the group is missing.
 const OWN: Access = Access { group: None, own: true };
@@ -27,7 +27,8 @@ fn with_server(client: impl FnOnce(std::os::unix::net::UnixStream) + Send + 'sta
     let thread = std::thread::spawn(move || client(theirs));
     runtime.block_on(async {
         let (asks, mut questions) = mpsc::channel::<Asked>(4);
-        let server = tokio::spawn(converse::<Query>(UnixStream::from_std(ours).unwrap(), asks));
+        let server =
+            tokio::spawn(converse::<Query>(UnixStream::from_std(ours).unwrap(), asks, Some(PATIENCE)));
         while let Some((query, reply)) = questions.recv().await {
             let mut body = Map::new();
             body.insert("echo".into(), json!(query.name()));

@@ -133,6 +133,8 @@ impl Signals {
 struct Clients {
     questions: mpsc::Receiver<admin::Asked>,
     orders: mpsc::Receiver<admin::Ordered>,
+    /// For the observer's questions.
+    asks: mpsc::Sender<admin::Asked>,
 }
 
 /// Opens the admin sockets, the reading one first; without them control runs all the same, with an
@@ -143,7 +145,7 @@ fn open_admin([reading, changing]: &[PathBuf; 2], control: &mut Control) -> Clie
     let group = control.admin_group();
     let opened = admin::listen(reading, group).and_then(|reading| {
         let access = admin::Access { group, own: true };
-        drop(tokio::spawn(admin::serve::<admin::Query>(reading, access, asks)));
+        drop(tokio::spawn(admin::serve::<admin::Query>(reading, access, asks.clone())));
         let changing = admin::listen(changing, group)?;
         let access = admin::Access { group, own: false };
         drop(tokio::spawn(admin::serve::<admin::Order>(changing, access, commands)));
@@ -152,7 +154,7 @@ fn open_admin([reading, changing]: &[PathBuf; 2], control: &mut Control) -> Clie
     if let Err(sentence) = opened {
         control.alarm(Alarm::AdminSocket, sentence);
     }
-    Clients { questions, orders }
+    Clients { questions, orders, asks }
 }
 
 async fn event_loop(
@@ -168,6 +170,7 @@ async fn event_loop(
         tokio::select! {
             message = keeper.receive() => match message {
                 Ok(FromKeeper::Stop) => return Ok(()),
+                Ok(FromKeeper::Observer(socket)) => admin::attend(socket, clients.asks.clone()),
                 Ok(message) => control.told(message),
                 Err(error) => tracing::warn!("the keeper has gone ({error}); forwarding goes on"),
             },

@@ -20,7 +20,6 @@
 pub mod checksum;
 pub mod ethernet;
 pub mod extension;
-pub mod icmpv4;
 pub mod icmpv6;
 pub mod ipv4;
 pub mod ipv6;

@@ -17,6 +17,8 @@ pub enum Part {
     Control,
     /// The poll loops.
     DataPlane,
+    /// Metrics.
+    Observer,
 }
 
 impl Part {
@@ -25,6 +27,7 @@ impl Part {
         match self {
             Self::Control => "control",
             Self::DataPlane => "dataplane",
+            Self::Observer => "observer",
         }
     }
 }

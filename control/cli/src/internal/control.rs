@@ -99,6 +99,9 @@ impl Link {
                 let fds: [OwnedFd; MAP_COUNT] = descriptors.try_into().map_err(|_| missing())?;
                 Some(FromKeeper::Maps(Maps::from_fds(fds)?))
             }
+            Message::Link(link) if link.what == protocol::Link::OBSERVER => {
+                Some(FromKeeper::Observer(descriptors.pop().ok_or_else(missing)?))
+            }
             Message::Link(_) => {
                 self.held.append(&mut descriptors);
                 None

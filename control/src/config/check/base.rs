@@ -284,7 +284,6 @@ impl Judge<'_> {
     }
 
     pub(super) fn metrics(&mut self, section: &Spanned<raw::Metrics>) -> Option<SocketAddr> {
-        self.not_built(&section.span(), "[metrics]");
         self.listener(&section.span(), "metrics.listen", &section.get_ref().listen)
     }
 

@@ -203,6 +203,8 @@ fn set(screen: &Screen, part: Part, text: String) {
     screen.update(|picture| match part {
         Part::Control => picture.control = text,
         Part::DataPlane => picture.data_plane = text,
+        // The demonstration has no metrics.
+        Part::Observer => {}
     });
 }
 
