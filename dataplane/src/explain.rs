@@ -27,6 +27,10 @@ pub enum Fate {
     Forwarded,
     /// Dropped for this reason, which names the clause and the sentence.
     Dropped(Reason),
+    /// For this box itself: given to its kernel.
+    Local,
+    /// Not ours: given back to the kernel.
+    GivenBack,
 }
 
 /// A frame that would leave.
@@ -112,12 +116,20 @@ pub fn explain(tables: &Arc<Tables>, port: u8, frame: &[u8]) -> Result<Explanati
         let (silent, _) = run(tables, port, frame, false)?;
         let (counted, departures) = run(tables, port, frame, true)?;
         if view.unchanged() {
-            let dropped = Reason::ALL.into_iter().find(|reason| silent.dropped_for(*reason) != 0);
-            let fate = dropped.map_or(Fate::Forwarded, Fate::Dropped);
-            return Ok(Explanation { fate, departures, counters: moved(&counted) });
+            return Ok(Explanation { fate: fate(&silent), departures, counters: moved(&counted) });
         }
     }
     Err(ExplainError::Unsteady)
+}
+
+fn fate(counters: &CounterSnapshot) -> Fate {
+    let dropped = Reason::ALL.into_iter().find(|reason| counters.dropped_for(*reason) != 0);
+    match dropped {
+        Some(reason) => Fate::Dropped(reason),
+        None if counters.local != 0 => Fate::Local,
+        None if counters.punted != 0 => Fate::GivenBack,
+        None => Fate::Forwarded,
+    }
 }
 
 /// The figures that are not zero.
@@ -151,6 +163,8 @@ fn run(
         script.offer(frame.to_vec());
     }
     let mut worker = Worker::new(scripts, pool, &segment, Arc::clone(tables), 0);
+    // What the kernel sends meanwhile is another worker's.
+    worker.pipeline.door.shut();
     if !answers {
         worker.pipeline.budgets.shut();
     }

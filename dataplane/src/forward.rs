@@ -5,6 +5,7 @@
 
 use crate::batch::Batch;
 use crate::classify::Packet;
+use crate::door;
 use crate::pipeline::Pipeline;
 use crate::rewrite;
 use crate::scene::{Origin, Scene};
@@ -22,16 +23,17 @@ impl Pipeline {
         let (hi, lo) = (self.keys.hi.first(count), self.keys.lo.first(count));
         scene.view.lookup6_batch(hi, lo, self.keys.next_hops.first_mut(count));
         let tunnel_mtu = scene.relay.map_or(0, |relay| relay.mtu);
+        let hops = origin.hops();
         let mut run = Run::new(scene);
         for (&at, &next_hop) in self.live.as_slice().iter().zip(self.keys.next_hops.first(count)) {
             let packet = self.packets.at(at);
             let Some(adjacency) = run.meet(next_hop) else {
-                self.refused.push(at, without_adjacency(next_hop, packet));
+                self.refused.push(at, without_adjacency(next_hop, packet, hops));
                 continue;
             };
             let tunnel = adjacency.kind == kind::SIXTOFOUR;
             let mtu = if tunnel { tunnel_mtu } else { adjacency.mtu };
-            let fits = packet.hop_limit > 1 && u32::from(packet.len) <= mtu;
+            let fits = packet.hop_limit > hops && u32::from(packet.len) <= mtu;
             if fits && tunnel {
                 run.count();
                 self.entering.list.push(at);
@@ -42,7 +44,11 @@ impl Pipeline {
                     self.refused.push(at, Verdict::Drop(Reason::MalformedFrame));
                 }
             } else {
-                let verdict = refusal(adjacency, packet, mtu);
+                let verdict = if adjacency.kind == kind::LOCAL {
+                    door::local(packet, batch.at(at), origin, scene)
+                } else {
+                    refusal(adjacency, packet, mtu, hops)
+                };
                 if verdict == Verdict::Drop(Reason::NeighQueue) {
                     let header = packet.header(batch.at(at), scene.umem);
                     let destination = header.map_or([0; 16], |header| header.destination().octets());
@@ -57,22 +63,19 @@ impl Pipeline {
 
 /// What happens to a packet that has no adjacency.
 #[cold]
-fn without_adjacency(next_hop: NextHopId, packet: &Packet) -> Verdict {
+fn without_adjacency(next_hop: NextHopId, packet: &Packet, hops: u8) -> Verdict {
     if next_hop.is_some() {
         Verdict::Drop(Reason::TableCorrupt)
     } else {
-        refusal(&Adjacency::of_kind(kind::NO_ROUTE), packet, 0)
+        refusal(&Adjacency::of_kind(kind::NO_ROUTE), packet, 0, hops)
     }
 }
 
 /// What happens to a packet that its adjacency does not carry: the first rule that it breaks, in the
-/// order of CHK-00 (local delivery, hop limit, route, MTU, and then the neighbour).
+/// order of CHK-00 (hop limit, by which `hops` are gone here, route, MTU, and then the neighbour).
 #[cold]
-fn refusal(adjacency: &Adjacency, packet: &Packet, mtu: u32) -> Verdict {
-    if adjacency.kind == kind::LOCAL {
-        return Verdict::Drop(Reason::LocalUnavailable);
-    }
-    if packet.hop_limit <= 1 {
+fn refusal(adjacency: &Adjacency, packet: &Packet, mtu: u32, hops: u8) -> Verdict {
+    if packet.hop_limit <= hops {
         return Verdict::Reply(IcmpError::TimeExceeded, Reason::HopLimit);
     }
     match adjacency.kind {

@@ -1,7 +1,7 @@
 //! The per-core poll loop.
 //!
 //! Reading order: [`worker`] (one page), [`port`], [`batch`], `pipeline` (the stages of a pass),
-//! `classify`, `relay`, `forward`, `rewrite`, `reply`, `tick`; then [`run`] (the process) and
+//! `classify`, `relay`, `forward`, `rewrite`, `reply`, `door`, `tick`; then [`run`] (the process) and
 //! [`explain`] (one packet through the same functions).
 //!
 //! Invariants: no verb of a turn allocates, locks, logs, panics or reads a clock; no packet is forgotten
@@ -11,6 +11,7 @@
 mod attach;
 pub mod batch;
 mod classify;
+mod door;
 pub mod explain;
 mod forward;
 pub mod ident;

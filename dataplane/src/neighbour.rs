@@ -66,7 +66,7 @@ impl Neighbours {
             && scene.tables.partner(scene.worker).is_some_and(|partner| {
                 self.punt.push(scene.segment.punt_ring(), partner, &wanted.encode()).is_ok()
             });
-        if sent { tally.neighbour_requested() } else { tally.punt_limited() }
+        if sent { tally.neighbour_requested() } else { tally.neighbour_limited() }
     }
 
     /// The tables, and with them control's line of the ring, are about to be replaced.

@@ -2,13 +2,14 @@
 
 use crate::batch::{Batch, Column, List};
 use crate::classify::{Packet, Refused};
+use crate::door::Door;
 use crate::ident::Identifications;
 use crate::neighbour::Neighbours;
 use crate::relay::Entering;
 use crate::reply::Budgets;
 use crate::scene::{Origin, Scene};
 use crate::tally::Tally;
-use sixlane_tables::{NextHopId, Settings, WorkerSegment};
+use sixlane_tables::{NextHopId, PacketKind, Settings, Tables, WorkerSegment};
 use sixlane_tunnel::Verdict;
 use sixlane_tunnel::sixinfour::OuterTemplate;
 use sixlane_xsk::FramePool;
@@ -41,12 +42,13 @@ pub(crate) struct Pipeline {
     pub(crate) outer: Outer,
     pub(crate) budgets: Budgets,
     pub(crate) neighbours: Neighbours,
+    pub(crate) door: Door,
     pub(crate) tally: Tally,
 }
 
 impl Pipeline {
-    /// For the owner of `segment`, under `settings`. `start` is the clock, in nanoseconds.
-    pub(crate) fn new(segment: &WorkerSegment, settings: &Settings, start: u64) -> Self {
+    /// For the owner of `segment`, under `settings` of `tables`. `start` is the clock, in nanoseconds.
+    pub(crate) fn new(segment: &WorkerSegment, tables: &Tables, settings: &Settings, start: u64) -> Self {
         let worker = segment.layout().worker;
         let workers = worker_count(settings);
         Self {
@@ -62,6 +64,7 @@ impl Pipeline {
             },
             budgets: Budgets::new(settings, worker),
             neighbours: Neighbours::new(segment, workers),
+            door: Door::new(segment, tables, settings),
             tally: Tally::new(),
         }
     }
@@ -80,6 +83,7 @@ impl Pipeline {
         self.outer.template = OuterTemplate::new(&scene.settings.sixtofour);
         self.outer.ids.rekey(scene.settings.hash_key);
         self.budgets.renew(scene.settings, scene.worker);
+        self.door.renew(scene.settings, scene.worker);
     }
 
     /// The settings of the next batch are of another set of tables, whose generations count anew.
@@ -101,19 +105,32 @@ impl Pipeline {
         }
     }
 
-    /// Counts what was refused and gives its frames back.
+    /// Ends what is not forwarded: counts what was refused, hands over what is for the kernel, and gives
+    /// the frames back.
     #[inline]
-    pub(crate) fn drop_refused(&mut self, batch: &mut Batch, pool: &mut FramePool<'_>) {
-        for &at in self.refused.list.as_slice() {
-            let (Verdict::Drop(reason) | Verdict::Reply(_, reason)) = *self.refused.verdicts.at(at) else {
-                continue;
-            };
+    pub(crate) fn settle_refused(&mut self, batch: &mut Batch, pool: &mut FramePool<'_>, scene: &Scene<'_>) {
+        for k in 0..self.refused.list.len() {
+            let at = self.refused.list.as_slice().get(k).copied().unwrap_or_default();
+            match *self.refused.verdicts.at(at) {
+                Verdict::Drop(reason) | Verdict::Reply(_, reason) => self.tally.dropped(reason),
+                Verdict::Local => self.hand_over(batch, at, PacketKind::Local, scene),
+                Verdict::Punt(_) => self.hand_over(batch, at, PacketKind::GivenBack, scene),
+                Verdict::Forward => continue,
+            }
             if let Some(frame) = batch.at_mut(at).frame.take() {
-                self.tally.dropped(reason);
                 pool.release(frame);
             }
         }
     }
+}
+
+/// The part of a worker in a total: divided by the workers; the first ones get the remainder, so that the
+/// sum is the total. But where there is a total, no worker has nothing: a host whose packets always reach the
+/// same one must hear.
+pub(crate) fn share(total: u32, settings: &Settings, worker: u16) -> u32 {
+    let workers = u32::from(worker_count(settings));
+    let part = total / workers + u32::from(u32::from(worker) < total % workers);
+    part.max(total.min(1))
 }
 
 /// Among how many workers rates and identifications are divided.

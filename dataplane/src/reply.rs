@@ -7,14 +7,14 @@
 
 use crate::batch::{Batch, Slot};
 use crate::classify::{Flow, Packet};
-use crate::pipeline::{Pipeline, worker_count};
+use crate::pipeline::{Pipeline, share};
 use crate::port::HEADROOM;
 use crate::relay;
 use crate::scene::Scene;
-use sixlane_tables::Settings;
+use sixlane_tables::{PacketKind, Settings};
 use sixlane_tunnel::bucket::TokenBucket;
 use sixlane_tunnel::embed::is_sixtofour;
-use sixlane_tunnel::guard::is_answerable;
+use sixlane_tunnel::guard::{is_answerable, is_from_here};
 use sixlane_tunnel::icmp::{build_error, error_allowed};
 use sixlane_tunnel::{IcmpError, Reason, Verdict};
 use sixlane_wire::{ethernet, ipv6};
@@ -69,14 +69,8 @@ impl Budgets {
     }
 }
 
-/// The total divided by the workers; the first ones get the remainder, so that the sum is the total. But
-/// where there is a total, no worker has nothing: a host whose packets always reach the same one must hear.
 fn shares(settings: &Settings, worker: u16) -> Rates {
-    let workers = u32::from(worker_count(settings));
-    let share = |total: u32| {
-        let part = total / workers + u32::from(u32::from(worker) < total % workers);
-        part.max(total.min(1))
-    };
+    let share = |total| share(total, settings, worker);
     [
         share(settings.errors_per_second),
         share(settings.errors_burst),
@@ -138,6 +132,13 @@ impl Pipeline {
         if let Some(header) = head.last_chunk_mut::<{ ethernet::HEADER_LEN }>() {
             header.copy_from_slice(reversed(link).as_bytes());
         }
+        if self.packets.at(at).flow == Flow::Injected {
+            // The kernel asked, and knows the way to whoever it asked for.
+            let error = rest.get(..usize::from(len) - ethernet::HEADER_LEN).unwrap_or_default();
+            let given = self.door.hand_over(PacketKind::Local, 0, error, scene);
+            self.tally.handed_over(PacketKind::Local, given);
+            return pool.release(frame);
+        }
         let linkward = header.source().is_link_local();
         let to = if linkward { &mut replies.linkward } else { &mut replies.routed };
         let slot = Slot::new(frame, batch.at(at).extent.ingress, HEADROOM as u16, len);
@@ -168,8 +169,8 @@ impl Pipeline {
 /// Whether the packet would have passed all checks against spoofing. What left the tunnel has passed
 /// them; what came by a port must have a source that its way can be believed to have.
 fn trusted(packet: &Packet, header: &ipv6::Header, scene: &Scene<'_>) -> bool {
-    packet.flow != Flow::Native
-        || is_answerable(header.source())
+    packet.flow >= Flow::Decapsulated
+        || (is_answerable(header.source()) || is_from_here(packet.embedded))
             && (!is_sixtofour(header.destination()) || relay::entry(packet, header, scene).is_ok())
 }
 

@@ -79,12 +79,12 @@ pub(crate) fn to_tunnel(slot: &mut Slot, packet: &Packet, way: &Way<'_>, outer: 
 /// The hop limit with which a packet leaves: one less, once for the whole relay (RFC 4213 §3.3).
 #[inline]
 fn hop_limit(packet: &Packet, origin: Origin) -> u8 {
-    packet.hop_limit - u8::from(origin == Origin::Wire)
+    packet.hop_limit - origin.hops()
 }
 
 /// Writes the ECN field (RFC 6040 §4.2).
 #[cold]
-fn mark(chunk: &mut [u8; FRAME_BYTES], packet: &Packet) {
+pub(crate) fn mark(chunk: &mut [u8; FRAME_BYTES], packet: &Packet) {
     let bytes = chunk.get_mut(usize::from(packet.start)..).unwrap_or_default();
     if let Ok((header, _)) = <ipv6::Header as zerocopy::FromBytes>::mut_from_prefix(bytes) {
         let ecn = if packet.flow == Flow::Congested { CE } else { ECT_1 };

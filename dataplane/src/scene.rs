@@ -12,6 +12,16 @@ pub(crate) enum Origin {
     Wire,
     /// They were made here: their hop limit is as it should be, and nobody is told of their end.
     Worker,
+    /// They came from the kernel of this box, which has taken their hop limit down if it forwards them.
+    Kernel,
+}
+
+impl Origin {
+    /// By how much the hop limit falls here.
+    #[inline]
+    pub(crate) fn hops(self) -> u8 {
+        u8::from(self == Origin::Wire)
+    }
 }
 
 /// The common ground of a pass.

@@ -1,13 +1,14 @@
 //! What a batch did, added up in the worker's own memory and written to the shared counters once.
 //!
 //! The identity of the design holds by construction: a packet enters by exactly one of the verbs
-//! `received` and `generated`, and leaves by exactly one of `transmitted` and `dropped`.
+//! `received`, `injected` and `generated`, and leaves by exactly one of `transmitted`, `handed_over` and
+//! `dropped`.
 
 use crate::batch::Slot;
 use crate::port::{Arrived, Submitted};
 use crate::scene::Scene;
 use sixlane_tables::settings::PORTS;
-use sixlane_tables::{Adjacency, Counters, NextHopId, PortCounters, View, WorkerSegment};
+use sixlane_tables::{Adjacency, Counters, NextHopId, PacketKind, PortCounters, View, WorkerSegment};
 use sixlane_tunnel::Reason;
 use sixlane_xsk::FramePool;
 
@@ -26,12 +27,16 @@ pub(crate) struct Tally {
     /// One bit per port that has something in `rx` or `tx`.
     ports: u64,
     generated: u64,
+    injected: u64,
+    local: u64,
+    punted: u64,
     dropped: [u32; Reason::COUNT],
-    dropped_any: bool,
+    /// Something other than traffic by ports was counted.
+    uncommon: bool,
     icmp_suppressed: u64,
     icmp_rate_limited: u64,
     neighbour_requests: u64,
-    punt_limit: u64,
+    neighbour_limited: u64,
 }
 
 impl Tally {
@@ -41,12 +46,15 @@ impl Tally {
             tx: [Traffic::default(); PORTS],
             ports: 0,
             generated: 0,
+            injected: 0,
+            local: 0,
+            punted: 0,
             dropped: [0; Reason::COUNT],
-            dropped_any: false,
+            uncommon: false,
             icmp_suppressed: 0,
             icmp_rate_limited: 0,
             neighbour_requests: 0,
-            punt_limit: 0,
+            neighbour_limited: 0,
         }
     }
 
@@ -79,7 +87,23 @@ impl Tally {
         if let Some(count) = self.dropped.get_mut(reason.index()) {
             *count += 1;
         }
-        self.dropped_any = true;
+        self.uncommon = true;
+    }
+
+    /// A packet taken from the inject ring.
+    pub(crate) fn injected(&mut self) {
+        self.injected += 1;
+        self.uncommon = true;
+    }
+
+    /// A packet whose end is the punt ring: it is in there, or there was no room.
+    pub(crate) fn handed_over(&mut self, kind: PacketKind, given: bool) {
+        match kind {
+            _ if !given => return self.dropped(Reason::PuntLimit),
+            PacketKind::Local => self.local += 1,
+            _ => self.punted += 1,
+        }
+        self.uncommon = true;
     }
 
     /// Drops packets that nobody can judge or send, and gives their frames back.
@@ -107,8 +131,8 @@ impl Tally {
     }
 
     /// A request for a neighbour that was not made: budget spent or ring full.
-    pub(crate) fn punt_limited(&mut self) {
-        self.punt_limit += 1;
+    pub(crate) fn neighbour_limited(&mut self) {
+        self.neighbour_limited += 1;
     }
 
     /// Adds everything to the shared counters and starts anew.
@@ -131,22 +155,25 @@ impl Tally {
         }
         counters.received.add(received);
         counters.transmitted.add(transmitted);
-        if self.dropped_any {
-            self.flush_exceptions(counters);
+        if self.uncommon {
+            self.flush_uncommon(counters);
         }
     }
 
     #[cold]
-    fn flush_exceptions(&mut self, counters: &Counters) {
+    fn flush_uncommon(&mut self, counters: &Counters) {
         for (shared, count) in counters.dropped.iter().zip(&mut self.dropped) {
             shared.add(u64::from(std::mem::take(count)));
         }
         counters.generated.add(std::mem::take(&mut self.generated));
+        counters.injected.add(std::mem::take(&mut self.injected));
+        counters.local.add(std::mem::take(&mut self.local));
+        counters.punted.add(std::mem::take(&mut self.punted));
         counters.icmp_suppressed.add(std::mem::take(&mut self.icmp_suppressed));
         counters.icmp_rate_limited.add(std::mem::take(&mut self.icmp_rate_limited));
         counters.neighbour_requests.add(std::mem::take(&mut self.neighbour_requests));
-        counters.punt_limit.add(std::mem::take(&mut self.punt_limit));
-        self.dropped_any = false;
+        counters.neighbour_limited.add(std::mem::take(&mut self.neighbour_limited));
+        self.uncommon = false;
     }
 }
 

@@ -52,7 +52,7 @@ impl<'a, P: Port<'a>> Worker<'a, P> {
     pub(crate) fn tick(&mut self, now: u64) {
         let counters = self.segment.counters();
         self.pipeline.tally.flush(counters, self.segment.ports());
-        counters.punt_lost.add(self.pipeline.neighbours.take_lost());
+        counters.punt_lost.add(self.pipeline.neighbours.take_lost() + self.pipeline.door.take_lost());
         self.segment.epoch().quiesce(self.tables.token());
         self.segment.epoch().beat(now);
         if now >= self.next_losses {
@@ -85,6 +85,7 @@ impl<'a, P: Port<'a>> Worker<'a, P> {
     pub fn adopt(&mut self, tables: Arc<Tables>) -> Arc<Tables> {
         let worker = self.segment.layout().worker;
         self.pipeline.neighbours.leave(self.tables.partner(worker));
+        self.pipeline.door.adopt(&self.tables, &tables, self.segment);
         self.pipeline.forget_generation();
         self.segment.epoch().go_online(tables.token());
         std::mem::replace(&mut self.tables, tables)

@@ -31,6 +31,7 @@ pub struct Worker<'a, P> {
     pub(crate) segment: &'a WorkerSegment,
     pub(crate) tables: Arc<Tables>,
     received: Batch,
+    injected: Batch,
     replies: Replies,
     pub(crate) pipeline: Box<Pipeline>,
 }
@@ -49,6 +50,7 @@ impl<'a, P: Port<'a>> Worker<'a, P> {
         segment.epoch().beat(now);
         segment.epoch().go_online(tables.token());
         let settings = tables.enter().map_or_else(|Corrupt| Settings::default(), |view| *view.settings());
+        let pipeline = Box::new(Pipeline::new(segment, &tables, &settings, now));
         let mut egress = [ABSENT; PORTS];
         for (place, port) in ports.iter().enumerate().rev() {
             egress[usize::from(port.index()) % PORTS] = place as u8;
@@ -62,12 +64,14 @@ impl<'a, P: Port<'a>> Worker<'a, P> {
             segment,
             tables,
             received: Batch::default(),
+            injected: Batch::default(),
             replies: Replies::default(),
-            pipeline: Box::new(Pipeline::new(segment, &settings, now)),
+            pipeline,
         }
     }
 
-    /// One turn at `now` (CLOCK_MONOTONIC in nanoseconds). Gives how many packets were received.
+    /// One turn at `now` (CLOCK_MONOTONIC in nanoseconds). Gives how many packets were received, from ports
+    /// and from the kernel.
     pub fn turn(&mut self, now: u64) -> usize {
         self.reclaim();
         self.refill();
@@ -99,30 +103,39 @@ impl<'a, P: Port<'a>> Worker<'a, P> {
             self.pipeline.tally.received(port.index(), arrived);
         }
         self.first = if self.first + 1 < self.ports.len() { self.first + 1 } else { 0 };
-        self.received.len()
+        self.pipeline.take_injected(&self.tables, self.segment, &mut self.pool, &mut self.injected);
+        self.received.len() + self.injected.len()
     }
 
     fn relay(&mut self, now: u64) {
-        let Self { tables, pool, pipeline, received, replies, segment, .. } = self;
+        let Self { tables, pool, pipeline, received, injected, replies, segment, .. } = self;
         let Ok(view) = tables.enter() else {
-            return pipeline.tally.drop_all(received.slots_mut(), pool, Reason::TableCorrupt);
+            pipeline.tally.drop_all(received.slots_mut(), pool, Reason::TableCorrupt);
+            return pipeline.tally.drop_all(injected.slots_mut(), pool, Reason::TableCorrupt);
         };
         let scene = Scene::new(tables, &view, pool.umem(), segment, now);
         pipeline.follow(&scene);
-        pipeline.pass(received, Origin::Wire, &scene);
-        if !pipeline.refused.list.is_empty() {
-            pipeline.reply(received, replies, pool, &scene);
-            pipeline.drop_refused(received, pool);
+        for (batch, origin) in [(received, Origin::Wire), (injected, Origin::Kernel)] {
+            if batch.is_empty() {
+                continue;
+            }
+            pipeline.pass(batch, origin, &scene);
+            if !pipeline.refused.list.is_empty() {
+                pipeline.reply(batch, replies, pool, &scene);
+                pipeline.settle_refused(batch, pool, &scene);
+            }
         }
         if !replies.routed.is_empty() {
             pipeline.pass(&mut replies.routed, Origin::Worker, &scene);
-            pipeline.drop_refused(&mut replies.routed, pool);
+            pipeline.settle_refused(&mut replies.routed, pool, &scene);
         }
     }
 
     fn transmit(&mut self) {
         let Self { ports, egress, pool, pipeline, .. } = self;
-        for batch in [&mut self.received, &mut self.replies.routed, &mut self.replies.linkward] {
+        for batch in
+            [&mut self.received, &mut self.injected, &mut self.replies.routed, &mut self.replies.linkward]
+        {
             let mut slots = batch.slots_mut();
             while let Some(&Slot { extent: Extent { egress: port, .. }, .. }) = slots.first() {
                 let place = egress[usize::from(port) % PORTS];

@@ -7,12 +7,13 @@
 
 mod common;
 
-use common::packets::{NATIVE_HOST, SITE_HOST, V4, V6, checksum, framed, framed_as, sixtofour, v6};
+use common::packets::{NATIVE_HOST, SITE, SITE_HOST, V4, V6, checksum, framed, framed_as, sixtofour, v6};
 use common::{WAN4, WAN6, topology};
 use sixlane_dataplane::Worker;
 use sixlane_dataplane::batch::{BATCH, Batch, Slot};
 use sixlane_dataplane::port::{Arrived, HEADROOM, Port, Submitted};
-use sixlane_tables::{WorkerLayout, WorkerSegment};
+use sixlane_tables::packets::{PACKET_MAX, PacketConsumer};
+use sixlane_tables::{Injector, PacketKind, Settings, TableWriter, WorkerLayout, WorkerSegment, WorkerView};
 use sixlane_tunnel::Reason;
 use sixlane_xsk::{Frame, FramePool, FrameState, Ledger, Memory, Umem, WakeError};
 use std::net::Ipv4Addr;
@@ -57,6 +58,12 @@ fn seeds() -> Vec<(u8, Vec<u8>)> {
         let options = V4 { options: vec![7, 4, 4, 0, 1, 1, 1, 0], ..with(V6::inbound()).in_tunnel() };
         seeds.push((WAN4, framed(WAN4, &options.bytes())));
     }
+    let to_us = V6::new(SITE_HOST, "2001:600::fe");
+    seeds.push((WAN4, framed(WAN4, &to_us.payload(58, &echo).in_tunnel().bytes())));
+    let theirs = V4 { payload: V6::new(NATIVE_HOST, "2001:64::1").bytes(), ..V4::new(topology::RELAY, SITE) };
+    let payload = [&[3, 1, 0, 0, 0, 0, 0, 0][..], &theirs.bytes()].concat();
+    let error = V4 { protocol: 1, payload, ..V4::new(Ipv4Addr::new(9, 9, 9, 9), topology::RELAY) };
+    seeds.push((WAN4, framed(WAN4, &error.bytes())));
     seeds.push((WAN6, framed(WAN6, &V6::outbound().hop_limit(1).bytes())));
     seeds.push((WAN6, framed(WAN6, &V6::outbound().len(1281).bytes())));
     seeds.push((WAN6, framed(WAN6, &V6::new(NATIVE_HOST, "2001:700::1").bytes())));
@@ -203,6 +210,59 @@ fn check(port: u8, sent: &[u8]) {
     assert!(inner[7] >= 1, "a hop limit");
 }
 
+/// Control's side of the door: broken packets in, a look at what comes out.
+struct Control {
+    writer: TableWriter,
+    injector: Injector,
+    view: WorkerView,
+    consumer: PacketConsumer,
+    seeds: Vec<Vec<u8>>,
+    numbers: Numbers,
+    injected: u64,
+    punted: u64,
+}
+
+impl Control {
+    fn new(mut writer: TableWriter, segment: &WorkerSegment, seed: u64) -> Self {
+        let injector = writer.open_inject(0).expect("room for a ring");
+        let view = WorkerView::attach_read_only(segment.segment().share().expect("a descriptor"));
+        let view = view.expect("a worker's segment");
+        let line = writer.packet_partner(0).expect("control's line");
+        let consumer = PacketConsumer::attach(view.packet_ring(), line, 1);
+        let seeds = seeds().into_iter().map(|(_, frame)| frame).collect();
+        let numbers = Numbers(seed ^ 0xd00d);
+        Self { writer, injector, view, consumer, seeds, numbers, injected: 0, punted: 0 }
+    }
+
+    fn act(&mut self) {
+        for _ in 0..self.numbers.below(4) {
+            let seed = &self.seeds[self.numbers.below(self.seeds.len())];
+            let mut chunk = [0; 2048];
+            chunk[..seed.len()].copy_from_slice(seed);
+            let len = break_something(&mut chunk, seed.len(), &mut self.numbers);
+            let packet = chunk.get(14..len.min(14 + PACKET_MAX)).unwrap_or_default();
+            let sent = self.injector.push(self.view.inject_partner(), packet);
+            self.injected += u64::from(sent.is_ok());
+        }
+        if self.numbers.below(8) == 0 {
+            self.punted += self.drain();
+        }
+    }
+
+    fn drain(&mut self) -> u64 {
+        let line = self.writer.packet_partner(0).expect("control's line");
+        let mut buffer = [0; PACKET_MAX];
+        let mut count = 0;
+        while let Some(taken) = self.consumer.pop(self.view.packet_ring(), line, &mut buffer) {
+            let packet = taken.expect("a sound slot");
+            let version = if packet.kind == PacketKind::Local { 6 } else { 4 };
+            assert_eq!(packet.version(), version);
+            count += 1;
+        }
+        count
+    }
+}
+
 fn soak(seed: u64, packets: u64) {
     const FRAMES: u32 = 512;
     let umem = Umem::create(FRAMES, Memory::Heap).expect("memory");
@@ -217,10 +277,13 @@ fn soak(seed: u64, packets: u64) {
     let segment = WorkerSegment::create(layout).expect("a worker's segment");
     let pool = FramePool::new(&umem, Ledger::new(segment.ledger()));
     let ports = vec![NoisePort::new(WAN6, seed, packets / 2), NoisePort::new(WAN4, seed, packets / 2)];
-    let mut worker = Worker::new(ports, pool, &segment, topology::tables(), 0);
+    let settings = Settings { door: 1, punts_per_second: 1_000_000, ..topology::settings() };
+    let mut control = Control::new(topology::writer(&settings), &segment, seed);
+    let mut worker = Worker::new(ports, pool, &segment, topology::attach(&control.writer), 0);
     let mut now = 0;
     while worker.ports_mut().iter().any(|port| port.left != 0) {
         now += 10_000;
+        control.act();
         worker.turn(now);
         if now % 1_000_000 == 0 {
             segment.counters().snapshot().identity().expect("the identity of the design");
@@ -232,6 +295,9 @@ fn soak(seed: u64, packets: u64) {
     let counted = segment.counters().snapshot();
     counted.identity().expect("the identity of the design");
     assert_eq!(counted.received, packets / 2 * 2);
+    assert_eq!((counted.injected, counted.punt_lost), (control.injected, 0), "seed {seed}");
+    assert_eq!(counted.local + counted.punted, control.punted + control.drain(), "seed {seed}");
+    assert!(counted.local > packets / 1000 && counted.punted > 0, "seed {seed}: {counted:?}");
     assert!(counted.transmitted > packets / 10, "seed {seed}: most seeds are valid: {counted:?}");
     assert_eq!(counted.dropped_for(Reason::TxFull), 0, "seed {seed}: the rings have room");
     let (ports, pool) = worker.parts_mut();

@@ -10,7 +10,7 @@ use sixlane_tunnel::sixinfour::{self, RelayParams};
 use super::Input;
 use super::routes::SIXTOFOUR_PREFIX;
 use crate::alarms::Alarm;
-use crate::config::checked::{Df, Dscp, Ecn, Forward, SixToFour};
+use crate::config::checked::{Deliver, Df, Dscp, Ecn, Forward, SixToFour};
 
 pub(super) fn settings(input: Input<'_>, router: Ipv6Addr) -> Settings {
     let config = input.config;
@@ -68,7 +68,11 @@ fn relay_params(section: &SixToFour) -> RelayParams {
             Ecn::Normal => field_copy::ECN_NORMAL,
             Ecn::Compatibility => field_copy::ECN_COMPATIBILITY,
         },
-        reserved: 0,
+        deliver: match wrap.deliver {
+            Deliver::Icmp => sixinfour::DELIVER_ICMP,
+            Deliver::All => sixinfour::DELIVER_ALL,
+        },
+        reserved: [0; 3],
     }
 }
 

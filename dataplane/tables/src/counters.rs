@@ -108,15 +108,15 @@ counters! {
     injected: "Taken from the inject ring.",
     generated: "Made here: ICMPv6 errors and other replies.",
     transmitted: "Put into TX rings.",
-    local: "Given to the kernel of this box.",
-    punted: "Given to control by the punt ring, frame and all.",
+    local: "For this box: given to its kernel by the punt ring.",
+    punted: "Given to control by the punt ring, or back to the kernel because it is not ours.",
     consumed: "Answered or merged and gone.",
     held: "Kept at the moment: queues, reassembly.",
     icmp_suppressed: "ICMPv6 errors not sent because the packet was not trusted, or must not be answered (outside the identity).",
     icmp_rate_limited: "ICMPv6 errors not sent because the budget was spent (outside the identity).",
     neighbour_requests: "Requests for a neighbour sent to control (outside the identity).",
-    punt_limit: "Messages to control not sent: ring full or budget spent (outside the identity).",
-    punt_lost: "Messages that no control process has read because it was replaced (outside the identity).",
+    neighbour_limited: "Requests for a neighbour not sent: ring full or budget spent (outside the identity).",
+    punt_lost: "Requests and packets that nobody has read because a process was replaced (outside the identity).",
 }
 
 /// The identity of the design does not hold.

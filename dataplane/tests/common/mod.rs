@@ -183,7 +183,7 @@ fn figures(counters: &mut CounterSnapshot) -> [(&'static str, &mut u64); 13] {
         ("icmp_suppressed", &mut counters.icmp_suppressed),
         ("icmp_rate_limited", &mut counters.icmp_rate_limited),
         ("neighbour_requests", &mut counters.neighbour_requests),
-        ("punt_limit", &mut counters.punt_limit),
+        ("neighbour_limited", &mut counters.neighbour_limited),
         ("punt_lost", &mut counters.punt_lost),
     ]
 }

@@ -30,6 +30,9 @@ const OUTER_REFUSED: Class4 = Class4::OUTER_BOGON
 /// address without properties and that the source has passed its screen, so that [`entering`] has nothing
 /// left to ask.
 const ENTERS: Class4 = Class4::from_bits(1 << 15);
+/// Not a property of an address either: [`from_host`] says by it that the source is an address of this box
+/// which embeds an IPv4 address of this box, as it may.
+const HERE: Class4 = Class4::from_bits(1 << 14);
 
 /// The outer source of a packet to the 6to4 address, and what it carries.
 ///
@@ -95,8 +98,8 @@ fn leaving_list<C: Classes>(inner: &ipv6::Header, outer: &ipv4::Header, classes:
     let from = sixtofour_v4(source);
     let to = sixtofour_v4(destination);
     // The anycast address is no bogon when it is the relay itself that speaks (RFC 7526 §6, SEC-12).
-    if from.is_some_and(|v4| insane(v4, classes) && (v4, outer) != (ANYCAST_RELAY, ANYCAST_RELAY))
-        || to.is_some_and(|v4| insane(v4, classes))
+    if from.is_some_and(|v4| is_insane(v4, classes) && (v4, outer) != (ANYCAST_RELAY, ANYCAST_RELAY))
+        || to.is_some_and(|v4| is_insane(v4, classes))
     {
         return Err(Reason::V4EmbeddedBogon);
     }
@@ -160,7 +163,32 @@ fn native_list<C: Classes>(header: &ipv6::Header, embedded: Class4, classes: &C)
     if from.contains(Class4::OWN) || source == destination {
         return Err(Reason::OwnSource);
     }
-    Ok(embedded.without(ENTERS))
+    Ok(embedded.without(ENTERS.union(HERE)))
+}
+
+/// The addresses of a packet that the kernel of this box sends or forwards into a tunnel: as [`native`],
+/// but for a source of this box, which is no lie here. `relay` is the address (a number in host order) that
+/// the outer header will name: a 6to4 source must embed it.
+///
+/// # Errors
+/// `v6_src_bogon`, `v6_dst_bogon`, `v4_embedded_bogon`, `beyond_scope`, `own_source` for a packet to its
+/// own source.
+pub fn from_host<C: Classes>(header: &ipv6::Header, relay: u32, classes: &C) -> Result<Class4, Reason> {
+    let (source, destination) = (header.source(), header.destination());
+    let embedded = sixtofour_v4(destination).map_or(Class4::NONE, |v4| classes.class4(v4));
+    let here = sixtofour_v4(source) == Some(relay) || embeds_own(source, classes);
+    let judged = match native_list(header, embedded, classes) {
+        Err(Reason::OwnSource) if source != destination => Ok(embedded.without(ENTERS.union(HERE))),
+        judged => judged,
+    };
+    judged.map(|embedded| if here { embedded.union(HERE) } else { embedded })
+}
+
+/// Whether [`from_host`] found the source to be one of this box.
+#[inline]
+#[must_use]
+pub const fn is_from_here(embedded: Class4) -> bool {
+    embedded.contains(HERE)
 }
 
 /// A packet that is about to enter the 6to4 tunnel of a relay, after [`native`] (SEC-03, SEC-05 to SEC-07,
@@ -191,7 +219,8 @@ fn entering_list<C: Classes>(
     classes: &C,
 ) -> Result<(), Reason> {
     sane(source, destination, Address::is_site_local)?;
-    if is_sixtofour(source) {
+    let foreign = !is_from_here(embedded);
+    if foreign && is_sixtofour(source) {
         Err(Reason::Sixto4NativeSrc6to4)
     } else if !is_sixtofour(destination) {
         Err(Reason::V6NativeNative)
@@ -201,7 +230,7 @@ fn entering_list<C: Classes>(
         Err(Reason::KnownRelay)
     } else if embedded.contains(Class4::NOT_ALLOWED) {
         Err(Reason::NotAllowed)
-    } else if embeds_own(source, classes) {
+    } else if foreign && embeds_own(source, classes) {
         Err(Reason::LoopLocalV4InSrc)
     } else {
         Ok(())
@@ -241,7 +270,8 @@ fn sane(source: Address, destination: Address, refused: impl Fn(Address) -> bool
     Ok(())
 }
 
-fn insane<C: Classes>(v4: u32, classes: &C) -> bool {
+/// Whether no packet may be tunnelled to this IPv4 address, a number in host order (RFC 3964 §5.3.1).
+pub(crate) fn is_insane<C: Classes>(v4: u32, classes: &C) -> bool {
     classes.class4(v4).intersects(EMBEDDED_INSANE)
 }
 
@@ -312,6 +342,28 @@ fn header_chain_walk(next_header: u8, payload: &[u8]) -> Result<(), Reason> {
             // What cannot be read passes: it is for the destination to judge (FWD-10, RFC 7112 §5).
             Step::Upper(..) | Step::LaterFragment(_) | Step::Truncated => return Ok(()),
             Step::TooLong => return Err(Reason::ExtChain),
+        }
+    }
+}
+
+/// What a tunnel may deliver to this box: ICMPv6, and with `all` anything (security.md, ATK-23). Of a later
+/// fragment its own word counts, because without the first one it comes to nothing; a first fragment that
+/// hides its upper layer is refused (RFC 7112 §5).
+///
+/// # Errors
+/// `mgmt_protected`.
+pub fn delivery(next_header: u8, payload: &[u8], all: bool) -> Result<(), Reason> {
+    if all {
+        return Ok(());
+    }
+    let mut walk = Walk::new(next_header, payload);
+    loop {
+        match walk.step() {
+            Step::Routing { .. } | Step::Extension(_) => {}
+            Step::Upper(ipv6::ICMPV6, _) | Step::LaterFragment(ipv6::ICMPV6) => return Ok(()),
+            Step::Upper(..) | Step::LaterFragment(_) | Step::Truncated | Step::TooLong => {
+                return Err(Reason::MgmtProtected);
+            }
         }
     }
 }

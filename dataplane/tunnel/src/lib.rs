@@ -6,7 +6,8 @@
 //!
 //! Reading order: [`reason`] and [`verdict`] (what may happen to a packet), [`class`] and [`bogon`] (who
 //! may speak), [`embed`] (the IPv4 addresses inside IPv6 ones), [`guard`] (all address and header rules
-//! in one list), [`sixinfour`] (protocol 41 in and out), [`field_copy`], [`mtu`], [`icmp`], [`bucket`].
+//! in one list), [`sixinfour`] (protocol 41 in and out), [`field_copy`], [`mtu`], [`icmp`], [`quote`],
+//! [`bucket`].
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -18,6 +19,7 @@ pub mod field_copy;
 pub mod guard;
 pub mod icmp;
 pub mod mtu;
+pub mod quote;
 pub mod reason;
 pub mod sixinfour;
 pub mod verdict;

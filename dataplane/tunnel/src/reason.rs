@@ -148,6 +148,8 @@ reasons! {
         "The packet is larger than the MTU of the next link or tunnel.";
     LocalUnavailable, "local_unavailable", "RFC 8200 §3", none,
         "The packet is for this box itself, and there is no way to hand it over.";
+    MgmtProtected, "mgmt_protected", "RFC 6169 §2.1", none,
+        "A tunnel delivers ICMPv6 alone to this box, unless it is set to deliver everything.";
 
     // Entering the tunnel.
     Sixto4NativeSrc6to4, "sixto4_native_src_6to4", "RFC 3964 §4.1.2", none,
@@ -166,6 +168,8 @@ reasons! {
     // The machine.
     TxFull, "tx_full", "docs/ARCHITECTURE.md", none,
         "The transmit ring of the egress port was full.";
+    PuntLimit, "punt_limit", "docs/ARCHITECTURE.md", none,
+        "The packet was for control or the kernel, but the punt ring was full or the budget spent.";
     NoFrame, "no_frame", "docs/ARCHITECTURE.md", none,
         "There was no free frame for a packet made here.";
     PortDown, "port_down", "docs/ARCHITECTURE.md", none,

@@ -13,6 +13,11 @@ pub const DF_RFC: u8 = 0;
 /// [`RelayParams::df`]: always set.
 pub const DF_ALWAYS: u8 = 1;
 
+/// [`RelayParams::deliver`]: to this box itself ICMPv6 alone.
+pub const DELIVER_ICMP: u8 = 0;
+/// [`RelayParams::deliver`]: everything.
+pub const DELIVER_ALL: u8 = 1;
+
 /// The settings of a 6to4 relay, as they lie in shared memory: any bytes are valid.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -29,8 +34,10 @@ pub struct RelayParams {
     pub dscp: u8,
     /// [`crate::field_copy::ECN_NORMAL`] or [`crate::field_copy::ECN_COMPATIBILITY`].
     pub ecn: u8,
+    /// [`DELIVER_ICMP`] or [`DELIVER_ALL`].
+    pub deliver: u8,
     /// Zero.
-    pub reserved: u32,
+    pub reserved: [u8; 3],
 }
 
 const _: () = assert!(size_of::<RelayParams>() == 16);
@@ -162,24 +169,47 @@ fn is_jumbogram(header: &ipv6::Header) -> bool {
 /// The reason of the first check that fails.
 #[inline]
 pub fn check_native<C: Classes>(l3: &[u8], ours: Address, classes: &C) -> Result<Native, Reason> {
-    let (header, payload) = match ipv6::parse(l3) {
-        Ok((header, payload)) if !is_jumbogram(header) => (header, payload),
-        Err(Malformed::Version) => return Err(unlikely(Reason::V6Version)),
-        _ => return Err(unlikely(Reason::V6Length)),
-    };
+    let (header, payload) = whole(l3)?;
     let embedded = guard::native(header, classes)?;
     if header.source() == ours {
         return Err(unlikely(Reason::OwnSource));
     }
     guard::header_chain(header.next_header, payload)?;
-    Ok(Native {
+    Ok(native(header, payload, embedded))
+}
+
+/// Judges an IPv6 packet from the kernel of this box as [`check_native`] does one from a port, but that an
+/// address of this box may be its source ([`guard::from_host`]). `relay` is the tunnel's own IPv4 address.
+///
+/// # Errors
+/// The reason of the first check that fails.
+pub fn check_from_host<C: Classes>(l3: &[u8], relay: u32, classes: &C) -> Result<Native, Reason> {
+    let (header, payload) = whole(l3)?;
+    let embedded = guard::from_host(header, relay, classes)?;
+    guard::header_chain(header.next_header, payload)?;
+    Ok(native(header, payload, embedded))
+}
+
+/// Header and payload of a packet on the IPv6 side.
+#[inline(always)] // a part of each caller, as before it was shared
+fn whole(l3: &[u8]) -> Result<(&ipv6::Header, &[u8]), Reason> {
+    match ipv6::parse(l3) {
+        Ok((header, payload)) if !is_jumbogram(header) => Ok((header, payload)),
+        Err(Malformed::Version) => Err(unlikely(Reason::V6Version)),
+        _ => Err(unlikely(Reason::V6Length)),
+    }
+}
+
+#[inline(always)] // as above
+fn native(header: &ipv6::Header, payload: &[u8], embedded: Class4) -> Native {
+    Native {
         len: ipv6::HEADER_LEN + payload.len(),
         traffic_class: header.traffic_class(),
         hop_limit: header.hop_limit,
         source: header.source(),
         destination: header.destination(),
         embedded,
-    })
+    }
 }
 
 /// Judges a packet that is about to enter the 6to4 tunnel (RFC 3964 §5.1, RFC 6324 §3.3) and gives the

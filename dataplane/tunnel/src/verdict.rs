@@ -38,6 +38,8 @@ impl From<Reason> for Verdict {
 pub enum PuntReason {
     /// Resolve the link-layer address of a next hop.
     NeighbourWanted,
+    /// Give the packet back to the kernel: the program took it, but it is not ours.
+    GivenBack,
 }
 
 /// An ICMPv6 error (RFC 4443 §3) that the data plane can send.

@@ -20,6 +20,7 @@
 pub mod checksum;
 pub mod ethernet;
 pub mod extension;
+pub mod icmpv4;
 pub mod icmpv6;
 pub mod ipv4;
 pub mod ipv6;

@@ -53,6 +53,8 @@ impl Told<'_> {
             vec![("packet", describe(self.packet)), ("arrives on", self.name(self.port).to_owned())];
         match self.explanation.fate {
             Fate::Forwarded => lines.push(("verdict", "forwarded".into())),
+            Fate::Local => lines.push(("verdict", "local: given to the kernel of this box".into())),
+            Fate::GivenBack => lines.push(("verdict", "not ours: given back to the kernel".into())),
             Fate::Dropped(reason) => {
                 lines.push(("verdict", format!("dropped, {}", reason.name())));
                 lines.push(("clause", reason.clause().into()));
@@ -89,6 +91,8 @@ impl Told<'_> {
             .collect();
         let (verdict, reason) = match self.explanation.fate {
             Fate::Forwarded => ("forwarded", None),
+            Fate::Local => ("local", None),
+            Fate::GivenBack => ("given_back", None),
             Fate::Dropped(reason) => ("dropped", Some(reason)),
         };
         json!({

@@ -445,3 +445,83 @@ proptest! {
         }
     }
 }
+
+fn from_box(source: &str, destination: &str) -> Result<(), Reason> {
+    let classes = TestClasses::relay().with("9.254.253.1", Class4::OWN).with("8.0.0.66", Class4::KNOWN_RELAY);
+    let header = inner(v6(source), v6(destination));
+    let embedded = from_host(&header, RELAY, &classes)?;
+    entering(header.source(), header.destination(), embedded, &classes)
+}
+
+#[test]
+fn from_the_box_itself_into_the_tunnel() {
+    let site = "2002:c001:203:1::a";
+    for (source, destination, expected) in [
+        ("2001:600::fe", site, Ok(())),
+        // Its own addresses that embed its own IPv4 address: 6to4, ISATAP, Teredo.
+        ("2002:9fe:fdfc::1", site, Ok(())),
+        ("2001:700::5efe:9fe:fdfc", site, Ok(())),
+        ("2001:0:9fe:fdfc::1", site, Ok(())),
+        // The far end would refuse this: the outer source is another.
+        ("2002:9fe:fd01::1", site, Err(Reason::Sixto4NativeSrc6to4)),
+        // Everything else is refused as from a port.
+        ("2002:801:1::1", site, Err(Reason::Sixto4NativeSrc6to4)),
+        ("2002:9fe:fdfc::1", "2002:9fe:fdfc::1", Err(Reason::OwnSource)),
+        ("2002:9fe:fdfc::1", "2002:9fe:fdfc::2", Err(Reason::V4LocalAddress)),
+        ("2002:9fe:fdfc::1", "2001:600::1", Err(Reason::V6NativeNative)),
+        ("2002:a00:1::1", site, Err(Reason::V4EmbeddedBogon)),
+        ("2001:600::fe", "2002:a00:1::1", Err(Reason::V4EmbeddedBogon)),
+        ("2001:600::fe", "2002:800:42::1", Err(Reason::KnownRelay)),
+        ("2001:600::fe", "ff02::2", Err(Reason::V6DstBogon)),
+        ("fe80::1", site, Err(Reason::BeyondScope)),
+        ("::1", site, Err(Reason::V6SrcBogon)),
+    ] {
+        assert_eq!(from_box(source, destination), expected, "{source} -> {destination}");
+    }
+}
+
+proptest! {
+    /// Where the source embeds nothing of ours, the box is judged as any port.
+    #[test]
+    fn from_the_box_as_from_a_port(source: [u8; 16], destination: [u8; 16], forms in 0_usize..9) {
+        let shape = |mut address: [u8; 16], form: usize| {
+            match form {
+                0 => address[..2].copy_from_slice(&[0x20, 0x02]),
+                1 => address[..4].copy_from_slice(&[0x20, 0x01, 6, 0]),
+                _ => {}
+            }
+            Address::from_octets(address)
+        };
+        let (source, destination) = (shape(source, forms % 3), shape(destination, forms / 3));
+        let classes = TestClasses::relay();
+        let header = inner(source, destination);
+        prop_assert_eq!(
+            from_host(&header, RELAY, &classes).and_then(|class| entering(source, destination, class, &classes)),
+            enter(source, destination, &classes)
+        );
+    }
+}
+
+#[test]
+fn what_a_tunnel_delivers_to_the_box() {
+    let protected = Err(Reason::MgmtProtected);
+    let fragment = |next: u8, offset: u8| [next, 0, 0, offset, 0, 0, 0, 1, 0, 0, 0, 0];
+    for (next_header, payload, expected) in [
+        (ipv6::ICMPV6, &[128, 0, 0, 0][..], Ok(())),
+        (ipv6::ICMPV6, &[], Ok(())),
+        (ipv6::TCP, &[0; 20], protected),
+        (ipv6::UDP, &[0; 8], protected),
+        (ipv6::ESP, &[0; 8], protected),
+        (ipv6::NO_NEXT_HEADER, &[], protected),
+        (extension::DESTINATION_OPTIONS, &[ipv6::ICMPV6, 0, 1, 4, 0, 0, 0, 0, 129, 0, 0, 0], Ok(())),
+        (extension::DESTINATION_OPTIONS, &[ipv6::TCP, 0, 1, 4, 0, 0, 0, 0, 1, 2, 3, 4], protected),
+        (extension::DESTINATION_OPTIONS, &[ipv6::ICMPV6, 1, 1, 4, 0, 0, 0, 0], protected),
+        (extension::FRAGMENT, &fragment(ipv6::ICMPV6, 1), Ok(())),
+        (extension::FRAGMENT, &fragment(ipv6::UDP, 1), protected),
+        (extension::FRAGMENT, &fragment(ipv6::ICMPV6, 8), Ok(())),
+        (extension::FRAGMENT, &fragment(ipv6::TCP, 8), protected),
+    ] {
+        assert_eq!(delivery(next_header, payload, false), expected, "{next_header} {payload:?}");
+        assert_eq!(delivery(next_header, payload, true), Ok(()));
+    }
+}

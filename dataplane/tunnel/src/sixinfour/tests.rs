@@ -21,7 +21,7 @@ fn params() -> RelayParams {
         df: DF_RFC,
         dscp: 0,
         ecn: ECN_COMPATIBILITY,
-        reserved: 0,
+        ..RelayParams::default()
     }
 }
 
@@ -221,7 +221,7 @@ proptest! {
         fields: (u32, u8, u8, u8, u8), destination: u32, inner_len in 40_u16..=65_515, id: u16, traffic_class: u8,
     ) {
         let (address, ttl, df, dscp, ecn) = fields;
-        let relay = RelayParams { address, mtu: 1280, ttl, df, dscp: dscp & 63, ecn, reserved: 0 };
+        let relay = RelayParams { address, mtu: 1280, ttl, df, dscp: dscp & 63, ecn, ..RelayParams::default() };
         let bytes = OuterTemplate::new(&relay).outer_header(destination, inner_len, id, traffic_class);
         let packet = [&bytes[..], &vec![0; usize::from(inner_len)]].concat();
         let (header, payload) = ipv4::parse(&packet).unwrap();
