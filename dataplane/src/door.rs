@@ -23,6 +23,9 @@ use zerocopy::IntoBytes;
 /// The most packets that are taken from the kernel in one turn.
 const INJECTED_MAX: usize = 16;
 
+/// How long after a packet the next one is expected soon, in nanoseconds.
+const BUSY: u64 = 1_000_000_000;
+
 /// Where an injected packet begins in its chunk: where a received one does.
 const PACKET_START: usize = HEADROOM + ethernet::HEADER_LEN;
 
@@ -37,6 +40,11 @@ pub(crate) struct Door {
     injected: Option<PacketConsumer>,
     /// Packets that nobody has taken because control was replaced.
     lost: u64,
+    /// A packet has passed in this turn.
+    passed: bool,
+    /// Until when another is expected (CLOCK_MONOTONIC in nanoseconds), and whether that is to come.
+    busy_until: u64,
+    busy: bool,
 }
 
 impl Door {
@@ -49,6 +57,9 @@ impl Door {
             rates,
             injected: None,
             lost: 0,
+            passed: false,
+            busy_until: 0,
+            busy: false,
         };
         door.attach(tables, segment);
         door
@@ -93,8 +104,23 @@ impl Door {
         std::mem::take(&mut self.lost) + self.packets.take_lost()
     }
 
+    /// The end of a turn.
+    #[inline]
+    pub(crate) fn tick(&mut self, now: u64) {
+        if std::mem::take(&mut self.passed) {
+            self.busy_until = now.saturating_add(BUSY);
+        }
+        self.busy = now < self.busy_until;
+    }
+
+    /// Whether another packet is expected soon: an answer to the last one, or the next of a row.
+    pub(crate) const fn is_busy(&self) -> bool {
+        self.busy
+    }
+
     /// Gives a packet, from its IP header on, to control; `false` when there was no room.
     pub(crate) fn hand_over(&mut self, kind: PacketKind, port: u8, packet: &[u8], scene: &Scene<'_>) -> bool {
+        self.passed = true;
         self.budget.take(scene.now)
             && scene.tables.packet_partner(scene.worker).is_some_and(|partner| {
                 self.packets.push(scene.segment.packet_ring(), partner, (kind, port), packet).is_ok()
@@ -120,6 +146,7 @@ impl Pipeline {
         let Some(consumer) = &mut self.door.injected else { return };
         let Some(ring) = tables.inject_ring(segment.layout().worker) else { return };
         while consumer.may_have(ring) && batch.len() < INJECTED_MAX {
+            self.door.passed = true;
             // Without a frame the packet waits in the ring.
             let Some(mut frame) = pool.alloc() else { return };
             let (head, room) = pool.umem().bytes_mut(&mut frame).split_at_mut(PACKET_START);

@@ -9,12 +9,16 @@ use sixlane_tables::settings::PORTS;
 use sixlane_tables::{SocketSnapshot, Tables};
 use sixlane_xsk::FramePool;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Empty turns before a worker that may sleep does.
 const PATIENCE: u32 = 1_000;
 
 /// The longest sleep: the heartbeat must not look late (control alarms at 100 ms).
-const REST: Timespec = Timespec { tv_sec: 0, tv_nsec: 40_000_000 };
+const REST: Duration = Duration::from_millis(40);
+
+/// The longest sleep while packets pass the door: nothing wakes a worker for those of the kernel.
+const REST_AT_THE_DOOR: Duration = Duration::from_millis(1);
 
 /// How often the kernel is asked for its loss figures, in nanoseconds.
 const LOSSES: u64 = 1_000_000_000;
@@ -52,6 +56,7 @@ impl<'a, P: Port<'a>> Worker<'a, P> {
     pub(crate) fn tick(&mut self, now: u64) {
         let counters = self.segment.counters();
         self.pipeline.tally.flush(counters, self.segment.ports());
+        self.pipeline.door.tick(now);
         counters.punt_lost.add(self.pipeline.neighbours.take_lost() + self.pipeline.door.take_lost());
         self.segment.epoch().quiesce(self.tables.token());
         self.segment.epoch().beat(now);
@@ -91,8 +96,15 @@ impl<'a, P: Port<'a>> Worker<'a, P> {
         std::mem::replace(&mut self.tables, tables)
     }
 
-    /// Sleeps until a packet arrives, at most 40 ms, offline for quiescence.
+    /// How long the worker may sleep.
+    #[must_use]
+    pub fn rest(&self) -> Duration {
+        if self.pipeline.door.is_busy() { REST_AT_THE_DOOR } else { REST }
+    }
+
+    /// Sleeps until a packet arrives at a port, at most [`Worker::rest`], offline for quiescence.
     pub fn sleep(&mut self) {
+        let rest = Timespec { tv_sec: 0, tv_nsec: self.rest().subsec_nanos().into() };
         self.segment.epoch().go_offline();
         let mut sockets = self.ports.iter().filter_map(P::fd);
         if let Some(first) = sockets.next() {
@@ -103,7 +115,7 @@ impl<'a, P: Port<'a>> Worker<'a, P> {
             // The first socket fills what is left over; with more than 64 sockets it is still in.
             watched[PORTS - 1] = PollFd::from_borrowed_fd(first, PollFlags::IN);
             // Interrupted, timed out or ready: the next turn looks for itself.
-            let _ = poll(&mut watched, Some(&REST));
+            let _ = poll(&mut watched, Some(&rest));
         }
         self.segment.epoch().go_online(self.tables.token());
     }

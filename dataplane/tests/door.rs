@@ -13,6 +13,7 @@ use sixlane_tables::{Injector, PacketKind, Settings, TableWriter, WorkerView};
 use sixlane_tunnel::Reason;
 use sixlane_tunnel::sixinfour::DELIVER_ALL;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 /// The relay's own IPv6 address.
 const OWN: &str = "2001:600::fe";
@@ -352,6 +353,26 @@ fn a_flood_from_the_kernel_does_not_starve_the_ports() {
     let outcome = door.rig.run();
     assert_eq!(outcome.counters.injected as usize, INJECT_SLOTS - 16);
     assert_eq!(door.rig.segment.counters().snapshot().transmitted as usize, 64 + INJECT_SLOTS);
+    door.rig.close();
+}
+
+#[test]
+fn a_worker_sleeps_less_while_packets_pass_the_door() {
+    let (long, short) = (Duration::from_millis(40), Duration::from_millis(1));
+    let mut door = Door::new();
+    for pass in [
+        |door: &mut Door| drop(door.injected(&V6::new(OWN, SITE_HOST).bytes())),
+        |door: &mut Door| drop(door.rig.one(WAN4, &echo().in_tunnel().bytes())),
+    ] {
+        door.rig.run();
+        assert_eq!(door.rig.worker.rest(), long);
+        pass(&mut door);
+        assert_eq!(door.rig.worker.rest(), short);
+        door.rig.now += SECOND / 2;
+        door.rig.one(WAN6, &V6::outbound().bytes());
+        assert_eq!(door.rig.worker.rest(), short);
+        door.rig.now += SECOND;
+    }
     door.rig.close();
 }
 
