@@ -29,6 +29,8 @@ pub(crate) enum Alarm {
     AdminSocket,
     /// A port has a receive queue without a socket.
     QueueWithoutSocket,
+    /// The keeper has died: nobody restarts what dies next.
+    KeeperGone,
 }
 
 impl Alarm {
@@ -47,6 +49,7 @@ impl Alarm {
             Self::NetlinkBroken => "netlink_broken",
             Self::AdminSocket => "admin_socket",
             Self::QueueWithoutSocket => "queue_without_socket",
+            Self::KeeperGone => "keeper_gone",
         }
     }
 }

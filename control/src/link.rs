@@ -91,6 +91,9 @@ pub enum FromKeeper {
     Attached,
     /// A connection on which the observer asks what the reading admin socket answers.
     Observer(OwnedFd),
+    /// The keeper had died, and another one has taken over: it has to hear what this control has
+    /// published, and may have missed what was sent last to the one before.
+    Adopted,
     /// Orderly stop: the program is detached and the data plane has ended. Take the fence away, end.
     Stop,
 }
@@ -133,7 +136,8 @@ pub enum ToKeeper {
 ///
 /// Control runs one thread: it sets the descriptor to non-blocking and waits for it itself.
 pub trait KeeperLink: Send {
-    /// The next message.
+    /// The next message. After the keeper has gone, which is said once, this waits for another keeper:
+    /// [`FromKeeper::Adopted`] is the first that it says.
     ///
     /// # Errors
     /// `WouldBlock` when none is waiting, `UnexpectedEof` when the keeper has gone, else the
@@ -147,5 +151,11 @@ pub trait KeeperLink: Send {
     fn send(&mut self, message: ToKeeper) -> io::Result<()>;
 
     /// The descriptor to wait on for reading.
-    fn descriptor(&self) -> BorrowedFd<'_>;
+    ///
+    /// # Errors
+    /// There is none any more.
+    fn descriptor(&self) -> io::Result<BorrowedFd<'_>>;
+
+    /// Whether the descriptor has become another one since this was asked last.
+    fn moved(&mut self) -> bool;
 }

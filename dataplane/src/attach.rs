@@ -80,6 +80,8 @@ impl Gathered {
 #[derive(Debug)]
 pub(crate) struct Maps {
     set: u64,
+    /// Segments of the set that are mapped.
+    count: u32,
     pub(crate) tables: Arc<Tables>,
 }
 
@@ -92,7 +94,7 @@ impl Maps {
                 Some(maps) => answer = maps.take(set, segment, fd).1,
                 None => {
                     let tables = Arc::new(Tables::attach(fd).map_err(RunError::Tables)?);
-                    maps = Some(Self { set, tables });
+                    maps = Some(Self { set, count: 1, tables });
                 }
             }
             link.send(answer).map_err(RunError::Link)?;
@@ -100,14 +102,16 @@ impl Maps {
         maps.ok_or(RunError::Incomplete("tables"))
     }
 
-    /// Maps another segment: of the set in use, or the first one of a new set, which is then in use.
-    /// Says whether the set has changed, and what to answer.
+    /// Maps another segment: of the set in use, or the first one of a new set, which is then in use. One
+    /// that is mapped already comes again from a keeper that has taken over. Says whether the set has changed, and what to answer.
     pub(crate) fn take(&mut self, set: u64, segment: u32, fd: OwnedFd) -> (bool, ToKeeper) {
         let changed = set != self.set;
         let mapped = if changed {
-            Tables::attach(fd).map(|tables| *self = Self { set, tables: Arc::new(tables) })
+            Tables::attach(fd).map(|tables| *self = Self { set, count: 1, tables: Arc::new(tables) })
+        } else if segment < self.count {
+            Ok(())
         } else {
-            self.tables.add_segment(segment, fd)
+            self.tables.add_segment(segment, fd).map(|()| self.count += 1)
         };
         match mapped {
             Ok(()) => (changed, ToKeeper::TablesMapped { set, segment }),

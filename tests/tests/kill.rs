@@ -92,28 +92,6 @@ fn data_plane_killed_forwards_again() {
     }
 }
 
-/// FAIL-07: without its keeper the relay goes on; a new keeper brings it under care again.
-#[test]
-fn keeper_killed_forwarding_goes_on() {
-    let mut lab = Running::first_light(FarEnd::RawSocket).expect("a running relay");
-    let icmp = far_end_icmp(&lab);
-    let stream = Stream::start(&lab.world, Way::Encap, Pace::default()).expect("sockets");
-    stream.progress(500, Deadline::seconds(10)).expect("flows");
-    lab.relay.kill_keeper().expect("killed");
-    stream.progress(5_000, Deadline::seconds(10)).expect("goes on");
-    let tally = stream.finish().expect("stream");
-    assert_eq!((tally.lost(), tally.doubled, tally.damaged), (0, 0, 0), "{tally:?}");
-
-    let begin = Instant::now();
-    let mut again = lab.world.relay().expect("a second start");
-    println!("a full start over the remains of the old one: {:?} (FAIL-07 promises 3 s)", begin.elapsed());
-    let stream = Stream::start(&lab.world, Way::Decap, Pace::default()).expect("sockets");
-    stream.progress(500, Deadline::seconds(10)).expect("flows again");
-    assert_eq!(stream.finish().expect("stream").damaged, 0);
-    assert_kernel_is_silent(&lab, &icmp);
-    assert!(again.stop().expect("an orderly end").success());
-}
-
 #[test]
 fn with_all_processes_dead_the_kernel_says_nothing() {
     let mut lab = Running::first_light(FarEnd::RawSocket).expect("a running relay");

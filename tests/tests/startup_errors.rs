@@ -207,17 +207,12 @@ fn a_second_instance_is_told_who_is_there() {
 
     let other = machine.directory.join("other");
     let occupied = machine.run("", GOOD, &other);
-    assert_said(
-        "the same interfaces",
-        &occupied,
-        1,
-        &["wan4", "occupied", "sixlane_relay", "stop that sixlane"],
-    );
+    assert_said("the same interfaces", &occupied, 1, &["another sixlane", &keeper, "stop it first"]);
 
     machine.host.ip("link add wan9 type veth peer name far9").expect("another wire");
     let elsewhere = "version = 1\n[[port]]\nname = \"wan9\"\n";
     let beside = machine.run("", elsewhere, &other);
-    assert_said("other interfaces", &beside, 1, &["another sixlane", "wan", "network namespace"]);
+    assert_said("other interfaces", &beside, 1, &["another sixlane", &keeper, "network namespace"]);
     assert!(!other.exists(), "the runtime directory of the refused instance is left");
     let tables = machine.host.run("nft list tables").expect("tables");
     assert_eq!(tables.trim(), "table inet sixlane", "the fence of the first instance was taken away");

@@ -3,6 +3,7 @@
 
 mod control;
 mod data_plane;
+mod estate;
 mod observer;
 
 use std::path::PathBuf;

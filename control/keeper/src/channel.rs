@@ -1,18 +1,19 @@
 //! One end of the connection between keeper and child: messages with descriptors over a
 //! SOCK_SEQPACKET pair, which the child finds on descriptor 3.
 //!
-//! This is the only file of the crate with `unsafe`: taking over a descriptor by its number, and
-//! promising the event loop that a descriptor stays open, cannot be said otherwise.
+//! This is the only file of the crate with `unsafe`: taking over a descriptor by its number, promising
+//! the event loop that a descriptor stays open, and asking who is at the other end cannot be said otherwise.
 #![allow(unsafe_code)]
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
 use tokio::io::unix::AsyncFd;
 
@@ -63,6 +64,23 @@ impl Channel {
         // caller's duty is to come before anything that opens descriptors.
         let socket = unsafe { OwnedFd::from_raw_fd(CHILD_DESCRIPTOR) };
         rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
+        Ok(Self { socket })
+    }
+
+    /// A channel over a connected packet socket.
+    #[must_use]
+    pub fn over(socket: OwnedFd) -> Self {
+        Self { socket }
+    }
+
+    /// Connects to a listening packet socket in the file system. The channel blocks.
+    ///
+    /// # Errors
+    /// The system's: nobody listens, or the way is closed.
+    pub fn connect(path: &Path) -> io::Result<Self> {
+        let socket =
+            rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
         Ok(Self { socket })
     }
 
@@ -145,6 +163,39 @@ impl std::os::fd::AsRawFd for Channel {
     }
 }
 
+/// The process at the other end of a connection, as it was when it connected or began to listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// Process id; 0 for a process that this process's pid namespace does not know.
+    pub pid: i32,
+    /// User.
+    pub uid: u32,
+}
+
+/// Asks the kernel who is at the other end.
+///
+/// # Errors
+/// The descriptor is no connected socket.
+pub fn peer(socket: BorrowedFd<'_>) -> io::Result<Peer> {
+    let mut found = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
+    let mut len = size_of_val(&found) as libc::socklen_t;
+    // SAFETY: the call writes at most `len` bytes of integers into `found`, whose size that is, and the
+    // length into `len`; both outlive it. (The safe form takes the pid for one that is not zero.)
+    let code = unsafe {
+        libc::getsockopt(
+            std::os::fd::AsRawFd::as_raw_fd(&socket),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut found).cast(),
+            &raw mut len,
+        )
+    };
+    if code != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Peer { pid: found.pid, uid: found.uid })
+}
+
 /// Registers a descriptor with the running event loop.
 ///
 /// # Errors
@@ -166,14 +217,6 @@ pub(crate) fn watch_channel(channel: Channel) -> io::Result<AsyncFd<Channel>> {
     registered.map_err(io::Error::from)
 }
 
-/// For a test: both ends in one process.
-#[cfg(test)]
-impl From<OwnedFd> for Channel {
-    fn from(socket: OwnedFd) -> Self {
-        Self { socket }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Read;
@@ -184,7 +227,7 @@ mod tests {
 
     fn ends() -> (Channel, Channel) {
         let (keeper, child) = Channel::pair().unwrap();
-        (keeper, Channel::from(child))
+        (keeper, Channel::over(child))
     }
 
     #[test]
@@ -224,6 +267,15 @@ mod tests {
         drop(child);
         assert_eq!(keeper.receive().unwrap().0, Message::Ready(last));
         assert_eq!(keeper.receive().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn the_other_end_is_known_by_process_and_user() {
+        let (keeper, _child) = ends();
+        let own = Peer { pid: std::process::id().cast_signed(), uid: rustix::process::geteuid().as_raw() };
+        assert_eq!(peer(keeper.as_fd()).unwrap(), own);
+        let file = std::fs::File::open("/dev/null").unwrap();
+        peer(file.as_fd()).unwrap_err();
     }
 
     #[test]

@@ -15,6 +15,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::channel::{CHILD_DESCRIPTOR, Channel, watch, watch_channel};
 use crate::protocol::Message;
+use crate::runtime::Noted;
 
 /// Which child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +65,12 @@ pub(crate) struct Child {
     /// How it ended, when somebody else reaped it.
     reaped: Option<String>,
     started: Instant,
+    /// It was started by a keeper before this one, so that its end is told to somebody else.
+    adopted: bool,
+    /// It and no later process of the same number; `None` where there is no /proc.
+    noted: Option<Noted>,
+    /// A second hold of our end of the channel, for a successor.
+    end: Rc<OwnedFd>,
 }
 
 impl Child {
@@ -88,21 +95,61 @@ impl Child {
         let pid = Pid::from_child(&process);
         // The child is ours and not reaped yet, so the number is still its own.
         let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+        let noted = Noted::of(pid.as_raw_nonzero().get());
+        Self::watched(role, pid, noted, pidfd, channel)
+    }
+
+    /// Takes over a process that a keeper before this one started, by a hold of it and our end of its
+    /// channel.
+    ///
+    /// # Errors
+    /// Too many open files.
+    pub(crate) fn adopt(role: Role, noted: Noted, pidfd: OwnedFd, channel: Channel) -> io::Result<Self> {
+        let pid = Pid::from_raw(noted.pid).ok_or(io::ErrorKind::InvalidInput)?;
+        rustix::io::ioctl_fionbio(&channel, true)?;
+        Ok(Self { adopted: true, ..Self::watched(role, pid, Some(noted), pidfd, channel)? })
+    }
+
+    fn watched(
+        role: Role,
+        pid: Pid,
+        noted: Option<Noted>,
+        pidfd: OwnedFd,
+        channel: Channel,
+    ) -> io::Result<Self> {
         Ok(Self {
             role,
             pid,
             pidfd: watch(pidfd)?,
+            end: Rc::new(channel.as_fd().try_clone_to_owned()?),
             channel: watch_channel(channel)?,
             outbox: VecDeque::new(),
             closed: false,
             reaped: None,
             started: Instant::now(),
+            adopted: false,
+            noted,
         })
     }
 
     /// Its process id.
     pub(crate) fn pid(&self) -> Pid {
         self.pid
+    }
+
+    /// It and no later process of the same number.
+    pub(crate) fn noted(&self) -> Option<Noted> {
+        self.noted
+    }
+
+    /// Whether a keeper before this one started it: how it ends is then not told to this process.
+    pub(crate) fn adopted(&self) -> bool {
+        self.adopted
+    }
+
+    /// Our end of its channel.
+    pub(crate) fn end(&self) -> Rc<OwnedFd> {
+        Rc::clone(&self.end)
     }
 
     /// How long it has been living.

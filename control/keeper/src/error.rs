@@ -4,6 +4,7 @@ use std::io;
 
 use crate::confine::ConfineError;
 use crate::host::HostError;
+use crate::name::NameError;
 use crate::plan::CoreError;
 use crate::runtime::RuntimeError;
 
@@ -30,14 +31,9 @@ pub enum KeeperError {
         /// The name in the configuration.
         name: String,
     },
-    /// Another instance runs in this network namespace, with other interfaces and another directory.
-    #[error(
-        "another sixlane runs in this network namespace, attached to {interface}: stop it first, or give this one its own namespace (the fence is one per namespace)"
-    )]
-    SecondInstance {
-        /// Where the other's program is attached.
-        interface: String,
-    },
+    /// Another instance runs in this network namespace, or somebody keeps its name.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// The program, the memory or a socket could not be made; the sentence comes from `diagnose`.
     #[error("{0}")]
     Resource(String),

@@ -16,6 +16,8 @@ use crate::plan::{self, Mode, Plan};
 use crate::protocol::{self, Link, MAX_WORKERS, Message, Port, Segment, Text};
 use crate::store::Parcel;
 
+mod adopted;
+
 /// A port as it was found.
 #[derive(Debug)]
 pub(crate) struct HeldPort {
@@ -38,6 +40,9 @@ struct HeldWorker {
 /// See the module.
 pub(crate) struct Held {
     program: Program,
+    /// Descriptors of the program and its maps, to hand out.
+    program_fd: Rc<OwnedFd>,
+    maps: Vec<Rc<OwnedFd>>,
     configuration: Rc<OwnedFd>,
     ports: Vec<HeldPort>,
     workers: Vec<HeldWorker>,
@@ -75,6 +80,8 @@ impl Held {
             completion: plan.rings.completion,
         };
         let mut held = Self {
+            program_fd: share(&program.fd())?,
+            maps: program.maps().fds().iter().map(share).collect::<Result<_, _>>()?,
             program,
             configuration: Rc::new(sealed(&plan.config_text)?),
             ports,
@@ -220,13 +227,21 @@ impl Held {
     }
 
     /// The maps that control fills.
-    ///
-    /// # Errors
-    /// Too many open files.
-    pub(crate) fn maps_parcel(&self) -> Result<Parcel, KeeperError> {
-        let maps = self.program.maps().fds().iter().map(share).collect::<Result<_, _>>()?;
+    pub(crate) fn maps_parcel(&self) -> Parcel {
         let link = Link { what: Link::MAPS, port: 0 };
-        Ok((Message::Link(link), maps))
+        (Message::Link(link), self.maps.clone())
+    }
+
+    /// Everything that is held here, for the keeper that comes after this one: [`Held::adopt`] makes the
+    /// same of it again. What is not in this list dies with the keeper.
+    pub(crate) fn estate(&self) -> Vec<Parcel> {
+        let plan = (Message::Plan(self.plan_message(0)), vec![self.configuration()]);
+        let program = Link { what: Link::PROGRAM, port: 0 };
+        let program = (Message::Link(program), vec![Rc::clone(&self.program_fd)]);
+        let mut parcels = vec![plan, program, self.maps_parcel()];
+        parcels.extend((0..self.workers()).flat_map(|worker| self.worker_parcels(worker, None)));
+        parcels.extend(self.link_parcels());
+        parcels
     }
 
     /// Memory and sockets of a worker, with the segment of the one before it.
@@ -296,22 +311,17 @@ fn share(fd: &BorrowedFd<'_>) -> Result<Rc<OwnedFd>, KeeperError> {
     fd.try_clone_to_owned().map(Rc::new).map_err(KeeperError::Loop)
 }
 
-/// Finds the ports and looks whether they are free and this is the only instance of the network
-/// namespace, where fence and door are one: while still all-powerful, because the name of a program
-/// that occupies an interface is told to nobody else.
+/// Finds the ports and looks whether they are free: while still all-powerful, because the name of a
+/// program that occupies an interface is told to nobody else.
 ///
 /// # Errors
-/// The first port that is missing or occupied, or the other instance.
+/// The first port that is missing or occupied.
 pub(crate) fn look(plan: &Plan) -> Result<Vec<HeldPort>, KeeperError> {
     let ports: Vec<HeldPort> = plan.ports.iter().map(|port| find(&port.name)).collect::<Result<_, _>>()?;
     for port in &ports {
         interface::unoccupied(&port.name, port.ifindex).map_err(resource)?;
     }
-    let own: Vec<u32> = ports.iter().map(|port| port.ifindex).collect();
-    match interface::attached_elsewhere(&own).map_err(KeeperError::Loop)? {
-        Some(interface) => Err(KeeperError::SecondInstance { interface }),
-        None => Ok(ports),
-    }
+    Ok(ports)
 }
 
 /// Finds an interface.

@@ -5,15 +5,18 @@
 //!
 //! Read `supervise` first: it is the page with the order of things.
 
+mod adopt;
 mod backoff;
-mod channel;
+pub mod channel;
 mod child;
 pub mod confine;
 mod error;
+mod estate;
 mod fence;
 mod held;
 pub mod host;
 mod layout;
+pub mod name;
 mod orphans;
 pub mod plan;
 pub mod protocol;

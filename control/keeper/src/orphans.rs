@@ -1,12 +1,12 @@
-//! Children that a killed keeper left behind: they hold links and sockets, and nobody can take these
-//! over from them yet, so they are ended before a fresh start.
+//! Children that a killed keeper left behind and that cannot be taken over ([`crate::adopt`]): they hold
+//! links and sockets, so they are ended before a fresh start.
 
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-use crate::runtime::Noted;
+use crate::runtime::NotedChild;
 
 /// How long the kernel may take to end a killed process.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -14,9 +14,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Kills the noted processes that still live and waits for their end: all at once, because each may take
 /// its time in giving up its interfaces. While they go, the fence of the instance before stands, so the
 /// kernel answers no tunnel packet.
-pub(crate) fn end(noted: &[Noted]) {
+pub(crate) fn end(noted: &[NotedChild]) {
     let mut ending = Vec::new();
-    for process in noted {
+    for NotedChild { process, .. } in noted {
         let Some(pid) = Pid::from_raw(process.pid) else {
             continue;
         };
@@ -45,12 +45,15 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+    use crate::runtime::Noted;
 
     #[test]
     fn only_the_very_process_is_ended() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        let noted = Noted::of(child.id().cast_signed()).unwrap();
-        let other = Noted { started: noted.started + 1, ..noted };
+        let process = Noted::of(child.id().cast_signed()).unwrap();
+        let noted = NotedChild { process, role: "control".into(), number: 1 };
+        let process = Noted { started: process.started + 1, ..process };
+        let other = NotedChild { process, ..noted.clone() };
         end(&[other]);
         assert!(child.try_wait().unwrap().is_none());
         end(&[noted]);

@@ -23,6 +23,8 @@ const MAGIC: u32 = 0x366c_616e;
 pub const MESSAGE_BYTES: usize = size_of::<Envelope>();
 /// Bytes of the largest body.
 const BODY_BYTES: usize = 448;
+/// Bytes of the largest body inside a [`Keep`].
+const KEPT_BYTES: usize = 256;
 /// Bytes of a sentence inside a message; longer ones are cut at a character's border.
 pub const TEXT_BYTES: usize = 400;
 
@@ -196,6 +198,13 @@ impl Link {
     pub const OBSERVER: u32 = 16;
     /// To the observer: the other end of it.
     pub const CONTROL: u32 = 17;
+    /// For a successor: the program.
+    pub const PROGRAM: u32 = 32;
+    /// For a successor: the keeper's end of the data plane's channel.
+    pub const CHANNEL: u32 = 33;
+    /// The socket that bears the instance's name: only held, so that the name is taken while any
+    /// process of the instance lives.
+    pub const NAME: u32 = 34;
 }
 
 /// Something is done.
@@ -231,6 +240,8 @@ impl Ready {
     pub const FAILED: u32 = 7;
     /// Data plane: a segment of tables is not usable, the sentence says why.
     pub const REFUSED: u32 = 8;
+    /// Successor of the keeper to control: everything is taken over, this is your channel from now on.
+    pub const ADOPTED: u32 = 32;
 
     /// A notice without further fields.
     pub fn new(what: u32) -> Self {
@@ -274,6 +285,73 @@ pub struct PortReturned {
     pub queue: u16,
 }
 
+/// A message that control keeps for the keeper's successor, with its descriptors, and never reads.
+///
+/// The keeper says what to keep and what to drop; its successor asks for one after the other, in the order
+/// of their keys. A parcel with a known key takes the place of the one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Keep {
+    /// Name of the parcel; for [`Keep::ASK`] the last one that came.
+    pub key: u64,
+    /// One of the constants of this type.
+    pub what: u32,
+    kind: u16,
+    reserved: u16,
+    body: [u8; KEPT_BYTES],
+}
+
+impl Keep {
+    /// Keep this.
+    pub const PUT: u32 = 1;
+    /// Let this go.
+    pub const DROP: u32 = 2;
+    /// Successor: the first parcel whose key is greater.
+    pub const ASK: u32 = 3;
+
+    /// A parcel; `None` for a message that cannot be kept because it carries a sentence.
+    pub fn put(key: u64, message: &Message) -> Option<Self> {
+        let (kind, bytes) = message.body();
+        let mut body = [0; KEPT_BYTES];
+        body.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(Self { key, what: Self::PUT, kind, reserved: 0, body })
+    }
+
+    /// A word about a parcel: [`Keep::DROP`] or [`Keep::ASK`].
+    pub fn about(what: u32, key: u64) -> Self {
+        Self { key, what, kind: 0, reserved: 0, body: [0; KEPT_BYTES] }
+    }
+
+    /// What is inside.
+    ///
+    /// # Errors
+    /// [`ProtocolError`]: nothing that [`Keep::put`] would have made.
+    pub fn message(&self) -> Result<Message, ProtocolError> {
+        Message::from_body(self.kind, &self.body)
+    }
+}
+
+/// The last parcel for a successor: it is only there when the others are whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Estate {
+    /// Digests of the parts of the configuration that are fixed at the start.
+    pub shape: [u64; Estate::PARTS],
+    /// Parcels without this one.
+    pub parcels: u32,
+    /// Number of the living or last data plane.
+    pub incarnation: u32,
+    /// Number of the living control.
+    pub control_incarnation: u32,
+    /// 1: this data plane has been at work, so all its segments are here.
+    pub at_work: u32,
+}
+
+impl Estate {
+    /// Parts of a configuration that are compared one by one.
+    pub const PARTS: usize = 4;
+}
+
 /// One message without its descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Message {
@@ -291,6 +369,10 @@ pub enum Message {
     Retire(Retire),
     /// See [`PortReturned`].
     PortReturned(PortReturned),
+    /// See [`Keep`].
+    Keep(Keep),
+    /// See [`Estate`].
+    Estate(Estate),
 }
 
 /// Why a received message is not one of ours.
@@ -334,7 +416,11 @@ pub const LAYOUT: u64 = {
     hash = mix(hash, offset_of!(Ready, text));
     hash = mix(hash, size_of::<Retire>());
     hash = mix(hash, offset_of!(Retire, text));
-    mix(hash, size_of::<PortReturned>())
+    hash = mix(hash, size_of::<PortReturned>());
+    hash = mix(hash, size_of::<Keep>());
+    hash = mix(hash, offset_of!(Keep, body));
+    hash = mix(hash, size_of::<Estate>());
+    mix(hash, offset_of!(Estate, parcels))
 };
 
 const _: () = {
@@ -342,20 +428,16 @@ const _: () = {
     assert!(size_of::<Port>() <= BODY_BYTES);
     assert!(size_of::<Ready>() <= BODY_BYTES);
     assert!(size_of::<Retire>() <= BODY_BYTES);
+    assert!(size_of::<Keep>() <= BODY_BYTES);
+    assert!(size_of::<Plan>() <= KEPT_BYTES);
+    assert!(size_of::<Port>() <= KEPT_BYTES);
+    assert!(size_of::<Estate>() <= KEPT_BYTES);
 };
 
 impl Message {
     /// The bytes of a message that travels with `descriptors` descriptors.
     pub fn encode(&self, descriptors: usize) -> [u8; MESSAGE_BYTES] {
-        let (kind, body): (u16, &[u8]) = match self {
-            Self::Plan(body) => (1, body.as_bytes()),
-            Self::Port(body) => (2, body.as_bytes()),
-            Self::Segment(body) => (3, body.as_bytes()),
-            Self::Link(body) => (4, body.as_bytes()),
-            Self::Ready(body) => (5, body.as_bytes()),
-            Self::Retire(body) => (6, body.as_bytes()),
-            Self::PortReturned(body) => (7, body.as_bytes()),
-        };
+        let (kind, body) = self.body();
         let mut envelope = Envelope {
             header: Header {
                 magic: MAGIC,
@@ -387,8 +469,26 @@ impl Message {
         if usize::try_from(header.descriptors) != Ok(descriptors) {
             return Err(ProtocolError::Descriptors { told: header.descriptors, came: descriptors });
         }
-        let body = &envelope.body;
-        match header.kind {
+        Self::from_body(header.kind, &envelope.body)
+    }
+
+    /// Number of the kind, and the body.
+    fn body(&self) -> (u16, &[u8]) {
+        match self {
+            Self::Plan(body) => (1, body.as_bytes()),
+            Self::Port(body) => (2, body.as_bytes()),
+            Self::Segment(body) => (3, body.as_bytes()),
+            Self::Link(body) => (4, body.as_bytes()),
+            Self::Ready(body) => (5, body.as_bytes()),
+            Self::Retire(body) => (6, body.as_bytes()),
+            Self::PortReturned(body) => (7, body.as_bytes()),
+            Self::Keep(body) => (8, body.as_bytes()),
+            Self::Estate(body) => (9, body.as_bytes()),
+        }
+    }
+
+    fn from_body(kind: u16, body: &[u8]) -> Result<Self, ProtocolError> {
+        match kind {
             1 => read(body).map(Self::Plan),
             2 => read(body).map(Self::Port),
             3 => read(body).map(Self::Segment),
@@ -396,14 +496,16 @@ impl Message {
             5 => read(body).map(Self::Ready),
             6 => read(body).map(Self::Retire),
             7 => read(body).map(Self::PortReturned),
+            8 => read(body).map(Self::Keep),
+            9 => read(body).map(Self::Estate),
             kind => Err(ProtocolError::Kind(kind)),
         }
     }
 }
 
 /// Reads a body from the start of its field.
-fn read<T: FromBytes>(body: &[u8; BODY_BYTES]) -> Result<T, ProtocolError> {
-    T::read_from_prefix(body).map(|(value, _)| value).map_err(|_| ProtocolError::Length(BODY_BYTES))
+fn read<T: FromBytes>(body: &[u8]) -> Result<T, ProtocolError> {
+    T::read_from_prefix(body).map(|(value, _)| value).map_err(|_| ProtocolError::Length(body.len()))
 }
 
 #[cfg(test)]

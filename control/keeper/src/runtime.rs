@@ -12,6 +12,8 @@ use rustix::fs::{FlockOperation, Gid, Mode, OFlags};
 const LOCK: &str = "lock";
 /// Name of the list of children.
 const CHILDREN: &str = "children";
+/// Name of the socket at which a control without a keeper waits for the next one.
+pub const KEEPER_SOCKET: &str = "keeper.sock";
 /// The next list, while it is written.
 const CHILDREN_FRESH: &str = "children.new";
 
@@ -124,6 +126,11 @@ impl RuntimeDirectory {
         rustix::fs::chmod(&self.path, Mode::from_raw_mode(0o1771)).map_err(|error| unusable(error.into()))
     }
 
+    /// Where a control without a keeper waits for the next one.
+    pub fn keeper_socket(&self) -> PathBuf {
+        self.path.join(KEEPER_SOCKET)
+    }
+
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
@@ -133,9 +140,12 @@ impl RuntimeDirectory {
     ///
     /// # Errors
     /// The file system's error.
-    pub fn note_children(&self, children: &[Noted]) -> io::Result<()> {
-        let text: String =
-            children.iter().map(|child| format!("{} {}\n", child.pid, child.started)).collect();
+    pub fn note_children(&self, children: &[NotedChild]) -> io::Result<()> {
+        let line = |child: &NotedChild| {
+            let Noted { pid, started } = child.process;
+            format!("{pid} {started} {} {}\n", child.role, child.number)
+        };
+        let text: String = children.iter().map(line).collect();
         // A fresh file that takes the place of the old one: a keeper that is killed meanwhile leaves a
         // whole list, and a link that control has put there is replaced, never followed.
         let fresh = self.path.join(CHILDREN_FRESH);
@@ -147,7 +157,7 @@ impl RuntimeDirectory {
 
     /// The children that a keeper before us wrote down. A list by anybody else is not believed: its
     /// processes would be killed.
-    pub fn noted_children(&self) -> Vec<Noted> {
+    pub fn noted_children(&self) -> Vec<NotedChild> {
         let read = || -> io::Result<String> {
             let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
             let file = OpenOptions::new().read(true).custom_flags(flags).open(self.path.join(CHILDREN))?;
@@ -155,7 +165,7 @@ impl RuntimeDirectory {
             if ours { io::read_to_string(file) } else { Ok(String::new()) }
         };
         // No list: the keeper before us stopped in order, or there was none.
-        read().unwrap_or_default().lines().filter_map(Noted::parse).collect()
+        read().unwrap_or_default().lines().filter_map(NotedChild::parse).collect()
     }
 
     /// Removes our files, and the directory if we made it.
@@ -164,6 +174,7 @@ impl RuntimeDirectory {
         let _ = fs::remove_file(self.path.join(CHILDREN_FRESH));
         let _ = fs::remove_file(self.path.join("admin.sock"));
         let _ = fs::remove_file(self.path.join("change.sock"));
+        let _ = fs::remove_file(self.keeper_socket());
         let _ = fs::remove_file(self.path.join(LOCK));
         if self.created {
             let _ = fs::remove_dir(&self.path);
@@ -198,10 +209,28 @@ impl Noted {
     pub fn lives(self) -> bool {
         Self::of(self.pid) == Some(self)
     }
+}
 
+/// A child as it stands in the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotedChild {
+    /// The process.
+    pub process: Noted,
+    /// What it is: the word behind `sixlane internal`.
+    pub role: String,
+    /// Which start of its kind it is, from 1.
+    pub number: u32,
+}
+
+impl NotedChild {
     fn parse(line: &str) -> Option<Self> {
-        let (pid, started) = line.split_once(' ')?;
-        Some(Self { pid: pid.parse().ok().filter(|pid| *pid > 1)?, started: started.parse().ok()? })
+        let mut words = line.split(' ');
+        let pid = words.next()?.parse().ok().filter(|pid| *pid > 1)?;
+        let process = Noted { pid, started: words.next()?.parse().ok()? };
+        // A list of a build before this one ends here: its processes can be ended, not taken over.
+        let role = words.next().unwrap_or_default().to_owned();
+        let number = words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
+        Some(Self { process, role, number })
     }
 }
 
@@ -214,6 +243,11 @@ fn start_time(stat: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn noted() -> NotedChild {
+        let process = Noted::of(std::process::id().cast_signed()).unwrap();
+        NotedChild { process, role: "dataplane".into(), number: 7 }
+    }
 
     #[test]
     fn the_second_instance_is_told_the_pid_of_the_first() {
@@ -286,8 +320,8 @@ mod tests {
             fs::write(&target, "5 6\n").unwrap();
             std::os::unix::fs::symlink(&target, parent.path().join(link)).unwrap();
             assert_eq!(held.noted_children(), []);
-            let own = Noted::of(std::process::id().cast_signed()).unwrap();
-            held.note_children(&[own]).unwrap();
+            let own = noted();
+            held.note_children(std::slice::from_ref(&own)).unwrap();
             assert_eq!(held.noted_children(), [own]);
             assert_eq!(fs::read_to_string(&target).unwrap(), "5 6\n");
             fs::remove_file(parent.path().join(CHILDREN)).unwrap();
@@ -299,9 +333,10 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let held = RuntimeDirectory::open(parent.path()).unwrap();
         assert_eq!(held.noted_children(), []);
-        let own = Noted::of(std::process::id().cast_signed()).unwrap();
-        held.note_children(&[own]).unwrap();
-        assert_eq!(held.noted_children(), [own]);
+        let child = noted();
+        held.note_children(std::slice::from_ref(&child)).unwrap();
+        assert_eq!(held.noted_children(), [child.clone()]);
+        let own = child.process;
         assert!(own.lives());
         let other = Noted { started: own.started + 1, ..own };
         assert!(!other.lives());
@@ -310,8 +345,10 @@ mod tests {
     #[test]
     fn garbage_in_the_list_is_skipped() {
         for line in ["", "x 1", "1 5", "-4 5", "12", "12 x"] {
-            assert_eq!(Noted::parse(line), None, "{line}");
+            assert_eq!(NotedChild::parse(line), None, "{line}");
         }
+        let old = NotedChild::parse("12 34").unwrap();
+        assert_eq!((old.process, old.role.as_str(), old.number), (Noted { pid: 12, started: 34 }, "", 0));
         let name = "7 (a b) c) R 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 99 20";
         assert_eq!(start_time(name), Some(99));
     }

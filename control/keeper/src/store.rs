@@ -91,7 +91,15 @@ pub(crate) struct WorkerStore {
     dead: Vec<Life>,
     totals: Option<(u32, Rc<OwnedFd>)>,
     /// Newest segment of each worker: its ledger says which frames the worker owned.
-    newest: Vec<(u32, Rc<OwnedFd>)>,
+    newest: Vec<Newest>,
+}
+
+/// The newest segment of a worker.
+#[derive(Debug)]
+struct Newest {
+    worker: u32,
+    incarnation: u32,
+    fd: Rc<OwnedFd>,
 }
 
 impl WorkerStore {
@@ -108,9 +116,10 @@ impl WorkerStore {
         }
         let fd = Rc::new(fd);
         self.living.segments.push((worker, Rc::clone(&fd)));
-        self.newest.retain(|(known, _)| *known != worker);
-        self.newest.push((worker, Rc::clone(&fd)));
-        Some(worker_segment(worker, self.living.incarnation, &fd))
+        let incarnation = self.living.incarnation;
+        self.newest.retain(|known| known.worker != worker);
+        self.newest.push(Newest { worker, incarnation, fd: Rc::clone(&fd) });
+        Some(worker_segment(worker, incarnation, &fd))
     }
 
     /// The data plane died: its segments are final.
@@ -125,8 +134,8 @@ impl WorkerStore {
 
     /// The ledger from which the next holder of the worker's frames starts.
     pub(crate) fn predecessor(&self, worker: u32) -> Option<Rc<OwnedFd>> {
-        let found = self.newest.iter().find(|(known, _)| *known == worker);
-        found.map(|(_, fd)| Rc::clone(fd))
+        let found = self.newest.iter().find(|known| known.worker == worker);
+        found.map(|newest| Rc::clone(&newest.fd))
     }
 
     /// Control has added everything up to `incarnation`: only the sums are kept. Gives the parcel for the
@@ -136,6 +145,35 @@ impl WorkerStore {
         let fd = Rc::new(fd);
         self.totals = Some((incarnation, Rc::clone(&fd)));
         totals(incarnation, &fd)
+    }
+
+    /// The segments for the keeper that comes after this one. (The sums are control's own, which says
+    /// them again.)
+    pub(crate) fn estate(&self) -> Vec<Parcel> {
+        let newest =
+            self.newest.iter().map(|known| worker_segment(known.worker, known.incarnation, &known.fd));
+        let dead = self.dead.iter().flat_map(Life::parcels);
+        newest.chain(dead).chain(self.living.parcels()).collect()
+    }
+
+    /// Out of such a list, oldest first: the segments of the newest start are those of the living.
+    pub(crate) fn adopt(list: impl Iterator<Item = (Segment, Vec<OwnedFd>)>) -> Self {
+        let mut store = Self::default();
+        for (segment, mut fds) in list {
+            let Some(fd) = fds.pop() else { continue };
+            if store.living.incarnation != segment.incarnation {
+                store.bury();
+                store.begin(segment.incarnation);
+            }
+            store.add(segment.worker, fd);
+        }
+        store
+    }
+
+    /// Whether the segments of all workers of the living data plane are here.
+    pub(crate) fn complete(&self, incarnation: u32, workers: u16) -> bool {
+        let here = |worker| self.living.segments.iter().any(|(known, _)| *known == worker);
+        self.living.incarnation == incarnation && (0..u32::from(workers)).all(here)
     }
 
     /// What a new control has to get: the sums, the dead that are not in them, the living.
@@ -219,6 +257,36 @@ mod tests {
         assert_eq!(whats(&store.parcels()), [(worker, 0, 1), (100, 0, 1), (worker, 0, 2)]);
         store.keep_totals(1, fd());
         assert_eq!(whats(&store.parcels()), [(Segment::TOTALS, 0, 1), (worker, 0, 2)]);
+    }
+
+    #[test]
+    fn a_successor_has_what_its_predecessor_had() {
+        let mut store = WorkerStore::default();
+        for incarnation in [1, 2, 3] {
+            store.begin(incarnation);
+            store.add(0, fd());
+            store.add(1, fd());
+            if incarnation < 3 {
+                store.bury();
+            }
+        }
+        store.keep_totals(1, fd());
+        let mut list: Vec<(Segment, Vec<OwnedFd>)> = Vec::new();
+        for (message, fds) in store.estate() {
+            let Message::Segment(segment) = message else { panic!("{message:?}") };
+            list.push((segment, fds.iter().map(|fd| fd.try_clone().unwrap()).collect()));
+        }
+        // As control hands them over: each once, in the order of their keys.
+        list.sort_by_key(|(segment, _)| (segment.incarnation, segment.worker));
+        list.dedup_by_key(|(segment, _)| (segment.incarnation, segment.worker));
+        let adopted = WorkerStore::adopt(list.into_iter());
+        assert!(adopted.complete(3, 2) && !adopted.complete(3, 3) && !adopted.complete(2, 2));
+        let worker = Segment::WORKER;
+        assert_eq!(
+            whats(&adopted.parcels()),
+            [(worker, 0, 2), (worker, 0, 2), (100, 0, 2), (worker, 0, 3), (worker, 0, 3)]
+        );
+        assert!(adopted.predecessor(1).is_some());
     }
 
     #[test]

@@ -5,9 +5,11 @@
 //! program's sets, says ready → the data plane maps everything, says ready → sockets into the map,
 //! program attached, last. Stop: the data plane ends → program detached → control takes the fence
 //! away and ends. In between each of the two may die at any time and is started again with what the
-//! keeper holds; the program stays attached and drops what nobody takes (security.md D1).
+//! keeper holds; the program stays attached and drops what nobody takes (security.md D1). The keeper may
+//! die as well: control keeps for the next one what this one holds (`successor`).
 
 mod observer;
+mod successor;
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
@@ -21,13 +23,14 @@ use crate::backoff::Backoff;
 use crate::child::{Child, ChildEvent, Role, reap_everything};
 use crate::confine;
 use crate::error::KeeperError;
+use crate::estate::Mirror;
 use crate::fence;
 use crate::held::{self, Held};
 use crate::host;
-use crate::orphans;
+use crate::name::Name;
 use crate::plan::Plan;
 use crate::protocol::{Message, Ready, Retire, Segment};
-use crate::runtime::{Noted, RuntimeDirectory};
+use crate::runtime::{NotedChild, RuntimeDirectory};
 use crate::signals::{Signals, Told};
 use crate::store::{self, Parcel, TableStore, WorkerStore};
 use crate::users::{self, Identity};
@@ -56,24 +59,48 @@ pub fn run(plan: &Plan) -> Result<(), KeeperError> {
 
 async fn serve(plan: &Plan, directory: &RuntimeDirectory) -> Result<(), KeeperError> {
     let mut signals = Signals::listen().map_err(KeeperError::Loop)?;
-    orphans::end(&directory.noted_children());
-    let ports = held::look(plan)?;
-    let listener = observer::listen(plan.metrics)?;
+    let noted = directory.noted_children();
     let identities = Identities::find(plan);
-    directory.admit(identities.control.gid)?;
     raise_descriptor_limit();
-    confine::keeper()?;
-    let held = Held::open(plan, ports)?;
-    let mut supervisor = Supervisor::new(plan, directory, held, identities);
-    supervisor.observer.listener = listener;
-    let outcome = match supervisor.start_control() {
-        Ok(()) => supervisor.watch(&mut signals).await,
-        Err(error) => Err(error),
+    let outcome = match successor::inherit(directory, &noted, plan) {
+        Some(legacy) => {
+            let mut supervisor = Supervisor::resume(plan, directory, identities, legacy)?;
+            let outcome = supervisor.watch(&mut signals).await;
+            supervisor.stop().await;
+            outcome
+        }
+        None => afresh(plan, directory, identities, &mut signals).await,
     };
-    supervisor.stop().await;
+    if outcome.is_err() && !noted.is_empty() {
+        // Of the keeper before, whose children have ended: nothing is left that it stands in front of.
+        fence::remove();
+    }
     if outcome.is_ok() {
         tracing::info!("stopped");
     }
+    outcome
+}
+
+/// A start from nothing.
+async fn afresh(
+    plan: &Plan,
+    directory: &RuntimeDirectory,
+    identities: Identities,
+    signals: &mut Signals,
+) -> Result<(), KeeperError> {
+    let name = Name::take()?;
+    let ports = held::look(plan)?;
+    let listener = observer::listen(plan.metrics)?;
+    directory.admit(identities.control.gid)?;
+    confine::keeper()?;
+    let held = Held::open(plan, ports)?;
+    let mut supervisor = Supervisor::new(plan, directory, held, identities, name);
+    supervisor.observer.listener = listener;
+    let outcome = match supervisor.start_control() {
+        Ok(()) => supervisor.watch(signals).await,
+        Err(error) => Err(error),
+    };
+    supervisor.stop().await;
     outcome
 }
 
@@ -172,10 +199,23 @@ struct Supervisor<'a> {
     control_incarnation: u32,
     /// The sentence with which a child refused to start.
     refusal: Option<String>,
+    name: Name,
+    /// What control has kept for our successor.
+    mirror: Mirror,
+    /// The living or last data plane has been at work: all its segments are here.
+    complete: bool,
+    /// The living or last data plane, for our successor.
+    noted_data_plane: Option<NotedChild>,
 }
 
 impl<'a> Supervisor<'a> {
-    fn new(plan: &'a Plan, directory: &'a RuntimeDirectory, held: Held, identities: Identities) -> Self {
+    fn new(
+        plan: &'a Plan,
+        directory: &'a RuntimeDirectory,
+        held: Held,
+        identities: Identities,
+        name: Name,
+    ) -> Self {
         Self {
             plan,
             directory,
@@ -189,6 +229,10 @@ impl<'a> Supervisor<'a> {
             incarnation: 0,
             control_incarnation: 0,
             refusal: None,
+            name,
+            mirror: Mirror::default(),
+            complete: false,
+            noted_data_plane: None,
         }
     }
 
@@ -229,19 +273,21 @@ impl<'a> Supervisor<'a> {
                     ]);
                 }
             }
+            self.provide_for_successor();
         }
     }
 
     fn start_control(&mut self) -> Result<(), KeeperError> {
         self.control_incarnation += 1;
         self.start(Role::Control)?;
+        self.mirror = Mirror::default();
         let text = self.held.configuration();
         let plan = self.held.plan_message(self.control_incarnation);
         self.control.send(Message::Plan(plan), vec![text]);
         for port in self.held.port_messages() {
             self.control.send(Message::Port(port), Vec::new());
         }
-        self.control.send_all(vec![self.held.maps_parcel()?]);
+        self.control.send_all(vec![self.held.maps_parcel()]);
         self.control.send_all(self.workers.parcels());
         self.control.send(Message::Ready(Ready::new(Ready::START)), Vec::new());
         if self.data_plane.at_work {
@@ -257,6 +303,7 @@ impl<'a> Supervisor<'a> {
 
     fn start_data_plane(&mut self) -> Result<(), KeeperError> {
         self.incarnation += 1;
+        self.complete = false;
         self.workers.begin(self.incarnation);
         self.start(Role::DataPlane)?;
         let plan = self.held.plan_message(self.incarnation);
@@ -292,19 +339,10 @@ impl<'a> Supervisor<'a> {
         };
         post.child = Some(child);
         post.due = None;
-        self.note_children();
+        // Whoever belongs to the instance holds its name.
+        post.send_all(vec![successor::name_parcel(&self.name)]);
+        self.note_children(role);
         Ok(())
-    }
-
-    fn note_children(&self) {
-        let children: Vec<Noted> = [&self.control.child, &self.data_plane.child]
-            .into_iter()
-            .flatten()
-            .filter_map(|child| Noted::of(child.pid().as_raw_nonzero().get()))
-            .collect();
-        if let Err(error) = self.directory.note_children(&children) {
-            tracing::warn!("the list of children cannot be written: {error}");
-        }
     }
 
     fn hear_control(&mut self, message: Message, mut descriptors: Vec<OwnedFd>) -> Result<(), KeeperError> {
@@ -338,7 +376,7 @@ impl<'a> Supervisor<'a> {
             Ready::AT_WORK => {
                 self.control.at_work = true;
                 let parcels = self.tables.activate();
-                if self.incarnation == 0 {
+                if self.data_plane.child.is_none() && self.data_plane.due.is_none() {
                     return self.start_data_plane();
                 }
                 self.data_plane.send_all(parcels);
@@ -380,6 +418,7 @@ impl<'a> Supervisor<'a> {
     /// All workers turn: the first time the program is attached, last of all.
     fn data_plane_works(&mut self) -> Result<(), KeeperError> {
         self.data_plane.at_work = true;
+        self.complete = true;
         self.control.send(store::at_work(self.incarnation), Vec::new());
         if !self.held.attached() {
             self.held.attach()?;
@@ -426,8 +465,9 @@ impl<'a> Supervisor<'a> {
         tracing::debug!("the data plane has ended");
         self.held.detach();
         tracing::debug!("the program is detached");
-        let orderly =
-            self.control.child.is_some() && end(&mut self.control, stop, CONTROL_ENDS).await.is_ok();
+        // Whether a control that was taken over took its fence away is told to nobody.
+        let own = self.control.child.as_ref().is_some_and(|child| !child.adopted());
+        let orderly = end(&mut self.control, stop, CONTROL_ENDS).await.is_ok() && own;
         if !orderly && self.control_incarnation > 0 {
             fence::remove();
         }
@@ -452,9 +492,9 @@ async fn end(post: &mut Post, stop: Message, patience: Duration) -> Result<(), (
         child.signal(Signal::KILL);
         while !matches!(post.next().await, ChildEvent::Ended(_)) {}
     }
-    post.child = None;
+    let adopted = post.child.take().is_some_and(|child| child.adopted());
     match in_time {
-        Ok(how) if how == "exit code 0" => Ok(()),
+        Ok(how) if how == "exit code 0" || adopted => Ok(()),
         Ok(how) => {
             tracing::warn!("a child ended with {how}");
             Err(())

@@ -86,7 +86,7 @@ pub(super) struct Control {
     /// Turns in a row in which some worker was stuck.
     silent_turns: u32,
     /// The incarnation for which a restart was asked because a worker was stuck.
-    restart_asked: u32,
+    pub(super) restart_asked: u32,
     /// Who counts the ports' queues.
     pub(super) queues: Queues,
 }
@@ -145,6 +145,7 @@ impl Control {
                 self.stage = Stage::Attached;
             }
             FromKeeper::DataplaneDown { incarnation } => self.dataplane_down(incarnation),
+            FromKeeper::Adopted => self.adopted(),
             FromKeeper::TablesMapped { set, segment } => {
                 if set == self.parts.publisher.writer().generation() && self.parts.publisher.mapped(segment) {
                     self.apply_again();

@@ -32,11 +32,17 @@ pub(super) struct Keeper {
     gone: bool,
 }
 
+/// A duplicate of the link's descriptor, non-blocking as the link itself is then, to wait on.
+fn registered(link: &dyn KeeperLink) -> io::Result<AsyncFd<OwnedFd>> {
+    let descriptor = link.descriptor()?.try_clone_to_owned()?;
+    fcntl_setfl(&descriptor, fcntl_getfl(&descriptor)? | OFlags::NONBLOCK)?;
+    watch(descriptor)
+}
+
 impl Keeper {
     pub(super) fn new(link: Box<dyn KeeperLink>) -> io::Result<Self> {
-        let descriptor = link.descriptor().try_clone_to_owned()?;
-        fcntl_setfl(&descriptor, fcntl_getfl(&descriptor)? | OFlags::NONBLOCK)?;
-        Ok(Self { link, ready: watch(descriptor)?, gone: false })
+        let ready = registered(link.as_ref())?;
+        Ok(Self { link, ready, gone: false })
     }
 
     /// Whether the keeper has died.
@@ -44,23 +50,31 @@ impl Keeper {
         self.gone
     }
 
-    /// The next message. After the keeper has gone (reported once as an error) it waits for ever.
+    /// The next message. After the keeper has gone (reported once as an error) it waits for another one.
     /// Nothing is lost when the wait is given up.
     pub(super) async fn receive(&mut self) -> io::Result<FromKeeper> {
-        while !self.gone {
-            match self.link.receive() {
+        loop {
+            let outcome = self.link.receive();
+            if self.link.moved() {
+                self.ready = registered(self.link.as_ref())?;
+            }
+            match outcome {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.ready.readable().await?.clear_ready();
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Nobody can come any more.
+                Err(_) if self.gone => return pending().await,
                 Err(error) => {
                     self.gone = true;
                     return Err(error);
                 }
-                Ok(message) => return Ok(message),
+                Ok(message) => {
+                    self.gone &= !matches!(message, FromKeeper::Adopted);
+                    return Ok(message);
+                }
             }
         }
-        pending().await
     }
 
     /// Sends one message; waits for room first, because what does not fit would be lost.

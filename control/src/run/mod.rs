@@ -3,6 +3,7 @@
 //! One thread. Everything that waits is a branch of one `select!` in [`event_loop`]; every branch ends
 //! in a call of [`Control`], which never waits.
 
+mod adopted;
 mod answer;
 mod control;
 mod follow;
@@ -172,7 +173,7 @@ async fn event_loop(
                 Ok(FromKeeper::Stop) => return Ok(()),
                 Ok(FromKeeper::Observer(socket)) => admin::attend(socket, clients.asks.clone()),
                 Ok(message) => control.told(message),
-                Err(error) => tracing::warn!("the keeper has gone ({error}); forwarding goes on"),
+                Err(error) => control.keeper_gone(&error),
             },
             ready = netlink.readable_mut() => {
                 let mut ready = ready.map_err(RunError::Runtime)?;
@@ -197,6 +198,10 @@ async fn event_loop(
             }
         }
         for message in control.take_messages() {
+            // A keeper that takes over hears everything again.
+            if keeper.gone() {
+                continue;
+            }
             if let Err(error) = keeper.send(message).await {
                 tracing::warn!("the keeper does not listen: {error}");
             }

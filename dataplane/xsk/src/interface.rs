@@ -6,11 +6,10 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use crate::diagnose::{Cause, SetupError, Step};
-use crate::program::{AttachMode, PROGRAM, Program, occupant, query};
+use crate::program::{AttachMode, Program, occupant, query};
 
 /// Commands of `linux/ethtool.h`.
 const ETHTOOL_GDRVINFO: u32 = 0x03;
@@ -111,24 +110,6 @@ pub fn unoccupied(name: &str, ifindex: u32) -> Result<(), SetupError> {
     Err(SetupError::known(Step::AttachProgram, name, cause, source))
 }
 
-/// Another interface of this network namespace to which our program is attached already. Names of
-/// programs are told only to CAP_SYS_ADMIN: without it nothing is found.
-///
-/// # Errors
-/// No socket could be opened.
-pub fn attached_elsewhere(but: &[u32]) -> io::Result<Option<String>> {
-    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-    let devices = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
-    let ours = |name: &&str| {
-        name_to_index(&socket, name).is_ok_and(|ifindex| {
-            let occupant = || occupant(ifindex).and_then(|(_, name)| name);
-            !but.contains(&ifindex) && occupant().as_deref() == Some(PROGRAM)
-        })
-    };
-    let mut names = devices.lines().filter_map(|line| Some(line.split_once(':')?.0.trim()));
-    Ok(names.find(ours).map(str::to_owned))
-}
-
 /// Looks whether the program could be attached. Where the driver does not say so (before Linux 6.3,
 /// and some drivers after it), the program is attached for a moment: its sets are empty yet, so it
 /// passes everything.
@@ -156,9 +137,32 @@ pub fn detach(link: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
+/// Looks whether a descriptor from another process is the link of an XDP program.
+///
+/// # Errors
+/// `InvalidInput` for a link of another kind, the kernel's for anything else.
+pub fn attached_by(link: BorrowedFd<'_>) -> io::Result<()> {
+    let mut info = libbpf_sys::bpf_link_info::default();
+    let mut len = size_of_val(&info) as u32;
+    // SAFETY: the call writes at most `len` bytes of integers into `info`; all its pointers are null,
+    // which asks for nothing behind them.
+    let code = unsafe { libbpf_sys::bpf_link_get_info_by_fd(link.as_raw_fd(), &raw mut info, &raw mut len) };
+    match code {
+        0 if info.type_ == libbpf_sys::BPF_LINK_TYPE_XDP => Ok(()),
+        0 => Err(io::ErrorKind::InvalidInput.into()),
+        code => Err(io::Error::from_raw_os_error(-code)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_not_a_link() {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        assert!(attached_by(std::os::fd::AsFd::as_fd(&file)).is_err());
+    }
 
     #[test]
     fn the_loopback_has_one_queue() {

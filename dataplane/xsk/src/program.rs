@@ -74,6 +74,12 @@ fn os_error(error: &libbpf_rs::Error) -> io::Error {
 }
 
 impl Program {
+    /// A program that another process loaded, by its descriptors.
+    #[must_use]
+    pub fn from_parts(fd: OwnedFd, maps: Maps) -> Self {
+        Self { fd, maps }
+    }
+
     /// The maps of the program.
     #[must_use]
     pub fn maps(&self) -> &Maps {

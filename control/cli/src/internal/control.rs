@@ -11,6 +11,7 @@ use sixlane_keeper::users::Identity;
 use sixlane_keeper::{Channel, confine};
 use sixlane_xsk::maps::{MAP_COUNT, Maps};
 
+use super::estate::{self, Estate, Side};
 use crate::failure::Failure;
 
 pub(super) fn run(
@@ -26,7 +27,14 @@ pub(super) fn run(
     })?;
     confine::control(identity).map_err(Failure::failed)?;
     super::name_process(c"sixlane-control");
-    let link = Link { channel, config, facts: Facts::default(), held: Vec::new() };
+    let link = Link {
+        side: Some(Side::Keeper(channel)),
+        estate: Estate::default(),
+        moved: false,
+        config,
+        facts: Facts::default(),
+        held: Vec::new(),
+    };
     let options =
         RunOptions { runtime_dir: PathBuf::from("."), version: env!("CARGO_PKG_VERSION").to_owned() };
     sixlane_control::run(Box::new(link), options).map_err(|error| match error {
@@ -45,7 +53,12 @@ struct Facts {
 }
 
 struct Link {
-    channel: Channel,
+    /// Absent only while it changes.
+    side: Option<Side>,
+    /// What the keeper's successor needs.
+    estate: Estate,
+    /// The descriptor to wait on has become another one.
+    moved: bool,
     config: PathBuf,
     facts: Facts,
     /// Links to the program: only held, so that it stays attached whoever else dies.
@@ -55,9 +68,24 @@ struct Link {
 impl KeeperLink for Link {
     fn receive(&mut self) -> io::Result<FromKeeper> {
         loop {
-            let (message, descriptors) = self.channel.receive()?;
-            if let Some(told) = self.translate(message, descriptors)? {
-                return Ok(told);
+            let channel = match &self.side {
+                Some(Side::Keeper(channel)) => channel,
+                Some(Side::Nobody(_)) | None => return Err(io::ErrorKind::NotConnected.into()),
+                Some(_) => return self.await_successor(),
+            };
+            match channel.receive() {
+                Ok((message, descriptors)) => {
+                    if let Some(told) = self.translate(message, descriptors)? {
+                        return Ok(told);
+                    }
+                }
+                Err(error) => {
+                    if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {
+                        self.side = self.side.take().map(Side::orphaned);
+                        self.moved = true;
+                    }
+                    return Err(error);
+                }
             }
         }
     }
@@ -65,10 +93,13 @@ impl KeeperLink for Link {
     fn send(&mut self, message: ToKeeper) -> io::Result<()> {
         let (message, descriptor) = encode(message);
         let descriptors: Vec<BorrowedFd<'_>> = descriptor.iter().map(AsFd::as_fd).collect();
+        let Some(Side::Keeper(channel)) = &self.side else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
         loop {
-            match self.channel.send(&message, &descriptors) {
+            match channel.send(&message, &descriptors) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    poll(&mut [PollFd::new(&self.channel, PollFlags::OUT)], None)?;
+                    poll(&mut [PollFd::new(channel, PollFlags::OUT)], None)?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => return other,
@@ -76,12 +107,34 @@ impl KeeperLink for Link {
         }
     }
 
-    fn descriptor(&self) -> BorrowedFd<'_> {
-        self.channel.as_fd()
+    fn descriptor(&self) -> io::Result<BorrowedFd<'_>> {
+        self.side.as_ref().map(Side::descriptor).ok_or(io::ErrorKind::NotConnected.into())
+    }
+
+    fn moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if matches!(self.side, Some(Side::Waiting(_) | Side::Handing(..))) {
+            estate::forget();
+        }
     }
 }
 
 impl Link {
+    /// The keeper has died: has another one come and taken over?
+    fn await_successor(&mut self) -> io::Result<FromKeeper> {
+        let Some(before) = self.side.take() else { return Err(io::ErrorKind::NotConnected.into()) };
+        let waited = matches!(before, Side::Waiting(_));
+        let (side, adopted) = before.advance(&self.estate);
+        self.moved |= waited != matches!(side, Side::Waiting(_));
+        self.side = Some(side);
+        if adopted { Ok(FromKeeper::Adopted) } else { Err(io::ErrorKind::WouldBlock.into()) }
+    }
+
     /// One message in control's words; `None` when it is not for control or not yet complete.
     fn translate(
         &mut self,
@@ -132,7 +185,11 @@ impl Link {
                 }
                 _ => None,
             },
-            Message::PortReturned(_) => None,
+            Message::Keep(keep) => {
+                self.estate.note(keep, descriptors);
+                None
+            }
+            Message::PortReturned(_) | Message::Estate(_) => None,
         })
     }
 

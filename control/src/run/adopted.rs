@@ -1,0 +1,41 @@
+//! The keeper dies and another one takes over.
+
+use std::io;
+
+use super::control::Control;
+use crate::alarms::Alarm;
+use crate::link::ToKeeper;
+
+impl Control {
+    /// Without a keeper everything goes on, and nobody restarts what dies next.
+    pub(super) fn keeper_gone(&mut self, error: &io::Error) {
+        let path = self.parts.path.display();
+        let sentence = format!(
+            "the keeper has gone ({error}): forwarding goes on, but nothing that dies now is restarted; run \
+             `sixlane run {path}` again, which takes over without loss"
+        );
+        self.alarm(Alarm::KeeperGone, sentence);
+    }
+
+    /// A new keeper hears everything that it has to hold for the next control or data plane: what was
+    /// said while there was none, or last to the one before, may be unknown to it.
+    pub(super) fn adopted(&mut self) {
+        self.parts.alarms.clear(Alarm::KeeperGone);
+        // A wish that was not heard may be wished again.
+        self.restart_asked = 0;
+        let writer = self.parts.publisher.writer();
+        let set = writer.generation();
+        for (index, segment) in (0..).zip(writer.segments()) {
+            match segment.share() {
+                Ok(fd) => self.parts.messages.push_back(ToKeeper::TablesSegment { set, index, fd }),
+                Err(error) => tracing::warn!("a segment of tables cannot be handed out: {error}"),
+            }
+        }
+        let dead = self.parts.workers.dead();
+        match dead.seal() {
+            Ok(fd) => self.parts.messages.push_back(ToKeeper::Totals { incarnation: dead.incarnation, fd }),
+            Err(error) => tracing::warn!("the counters of the dead cannot be kept: {error}"),
+        }
+        self.parts.messages.push_back(ToKeeper::Ready);
+    }
+}
