@@ -3,11 +3,16 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "the helpers of a test may fail it")]
 
+use std::io::Read;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use sixlane_lab::socket::{Port, address, kernel_counter};
 use sixlane_lab::stream::{Pace, Stream, Way};
-use sixlane_lab::{Deadline, FarEnd, Part, Relay, eventually, packet};
+use sixlane_lab::{Deadline, FarEnd, Part, Process, Relay, eventually, output, packet, program};
 use sixlane_tests::{Running, long, note_long_run};
 
 fn status(relay: &Relay) -> serde_json::Value {
@@ -198,9 +203,70 @@ fn another_configuration_is_a_fresh_start() {
 fn a_failed_start_over_a_killed_keeper_leaves_nothing() {
     let mut lab = Running::first_light(FarEnd::RawSocket).expect("a running relay");
     kill_keeper(&mut lab.relay);
-    let host = lab.world.host("relay").expect("the relay's host");
-    let config = "version = 1\n[[port]]\nname = \"nowhere\"\n";
-    let error = Relay::start(&lab.world.lab, host, config).expect_err("no such interface").to_string();
-    assert!(error.contains("nowhere") && error.contains("does not exist"), "{error}");
+    let file = lab.world.lab.directory().join("nowhere.toml");
+    std::fs::write(&file, "version = 1\n[[port]]\nname = \"nowhere\"\n").expect("a file");
+    let mut start = lab.relay.sixlane(&["run", file.to_str().expect("a path")]);
+    let said = output(&mut start, Deadline::seconds(20)).expect("it ends");
+    assert_eq!(said.status.code(), Some(1), "{}", said.stderr);
+    assert!(said.stderr.contains("interface nowhere does not exist"), "{}", said.stderr);
     assert_clean(&lab, &lab.relay);
+}
+
+/// Two keepers start in one namespace at the same moment: one of them is the instance, the other is told.
+#[test]
+fn of_two_simultaneous_starts_one_wins() {
+    let mut lab = Running::first_light(FarEnd::RawSocket).expect("a running relay");
+    assert!(lab.relay.stop().expect("an orderly end").success());
+    for round in 0..5 {
+        let start = |name: &str| {
+            let runtime = lab.world.lab.directory().join(format!("{name}-{round}"));
+            let mut command = lab.world.host("relay").expect("a host").command(program().expect("built"));
+            command.arg("run").arg(lab.relay.config()).arg("--runtime").arg(&runtime);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+            (command.spawn().expect("started"), runtime)
+        };
+        let mut both = [start("one"), start("other")];
+        let loser = eventually("the loser's end", Deadline::seconds(20), || {
+            both.iter_mut().position(|(child, _)| matches!(child.try_wait(), Ok(Some(_))))
+        })
+        .expect("one of them ends");
+        let (child, runtime) = &mut both[loser];
+        assert_eq!(child.wait().expect("its end").code(), Some(1));
+        let mut said = String::new();
+        child.stderr.take().expect("its words").read_to_string(&mut said).expect("text");
+        assert!(!runtime.exists(), "the loser's directory is left");
+        let (winner, runtime) = &mut both[1 - loser];
+        let sentence = format!("another sixlane runs in this network namespace (pid {})", winner.id());
+        assert!(said.contains(&sentence), "{said}");
+        eventually("the winner's work", Deadline::seconds(20), || {
+            UnixStream::connect(runtime.join("admin.sock")).ok()
+        })
+        .expect("the winner works");
+        let process = Process::open(winner.id().cast_signed()).expect("the winner lives");
+        process.signal(Signal::TERM);
+        assert!(winner.wait().expect("its end").success());
+    }
+    assert_clean(&lab, &lab.relay);
+}
+
+/// Who has taken the name without being root keeps the relay away, but not unnamed.
+#[test]
+fn a_squatter_is_named() {
+    let mut lab = Running::first_light(FarEnd::RawSocket).expect("a running relay");
+    assert!(lab.relay.stop().expect("an orderly end").success());
+    // This thread alone is somebody else.
+    let nobody = rustix::process::Uid::from_raw(65_534);
+    let bind = || {
+        rustix::thread::set_thread_res_uid(nobody, nobody, nobody)?;
+        UnixListener::bind_addr(&SocketAddr::from_abstract_name("sixlane")?)
+    };
+    let squatter = lab.world.host("relay").expect("a host").within(bind).expect("a thread").expect("bound");
+    let mut start = lab.relay.sixlane(&["run", lab.relay.config().to_str().expect("a path")]);
+    let said = output(&mut start, Deadline::seconds(20)).expect("it ends");
+    drop(squatter);
+    let own = std::process::id().to_string();
+    assert_eq!(said.status.code(), Some(1));
+    for word in ["process", &own, "of uid 65534", "kill"] {
+        assert!(said.stderr.contains(word), "`{word}` is not in: {}", said.stderr);
+    }
 }

@@ -284,6 +284,8 @@ impl<'a> Supervisor<'a> {
         let text = self.held.configuration();
         let plan = self.held.plan_message(self.control_incarnation);
         self.control.send(Message::Plan(plan), vec![text]);
+        // Whoever belongs to the instance holds its name.
+        self.control.send_all(vec![successor::name_parcel(&self.name)]);
         for port in self.held.port_messages() {
             self.control.send(Message::Port(port), Vec::new());
         }
@@ -308,6 +310,7 @@ impl<'a> Supervisor<'a> {
         self.start(Role::DataPlane)?;
         let plan = self.held.plan_message(self.incarnation);
         self.data_plane.send(Message::Plan(plan), Vec::new());
+        self.data_plane.send_all(vec![successor::name_parcel(&self.name)]);
         for worker in 0..self.held.workers() {
             let predecessor = self.workers.predecessor(u32::from(worker));
             let parcels = self.held.worker_parcels(worker, predecessor);
@@ -339,8 +342,6 @@ impl<'a> Supervisor<'a> {
         };
         post.child = Some(child);
         post.due = None;
-        // Whoever belongs to the instance holds its name.
-        post.send_all(vec![successor::name_parcel(&self.name)]);
         self.note_children(role);
         Ok(())
     }
