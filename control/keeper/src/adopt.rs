@@ -74,7 +74,7 @@ pub(crate) struct Legacy {
 }
 
 /// A parcel as it came.
-type Found = (Message, Vec<OwnedFd>);
+pub(crate) type Found = (Message, Vec<OwnedFd>);
 
 /// Collects everything from control.
 ///

@@ -335,7 +335,7 @@ mod tests {
         assert_eq!(held.noted_children(), []);
         let child = noted();
         held.note_children(std::slice::from_ref(&child)).unwrap();
-        assert_eq!(held.noted_children(), [child.clone()]);
+        assert_eq!(held.noted_children(), std::slice::from_ref(&child));
         let own = child.process;
         assert!(own.lives());
         let other = Noted { started: own.started + 1, ..own };

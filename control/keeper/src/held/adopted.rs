@@ -10,7 +10,7 @@ use sixlane_xsk::socket::{self, RingSizes};
 use sixlane_xsk::{Umem, interface};
 
 use super::{Held, HeldPort, HeldWorker, share};
-use crate::adopt::AdoptError;
+use crate::adopt::{AdoptError, Found};
 use crate::protocol::{self, Link, MAX_WORKERS, Message, Port, Segment};
 
 /// Most ports, as everywhere.
@@ -29,11 +29,7 @@ struct Sorted {
 
 impl Sorted {
     /// Takes a parcel; gives back what is not of this list.
-    fn take(
-        &mut self,
-        message: Message,
-        mut fds: Vec<OwnedFd>,
-    ) -> Result<Option<(Message, Vec<OwnedFd>)>, AdoptError> {
+    fn take(&mut self, message: Message, mut fds: Vec<OwnedFd>) -> Result<Option<Found>, AdoptError> {
         let mut one = || fds.pop().ok_or(AdoptError::Lacks("a descriptor"));
         match message {
             Message::Plan(plan) => self.plan = Some((plan, one()?)),
@@ -61,9 +57,7 @@ impl Held {
     ///
     /// # Errors
     /// [`AdoptError`]: something is missing, or is not what it is said to be.
-    pub(crate) fn adopt(
-        parcels: Vec<(Message, Vec<OwnedFd>)>,
-    ) -> Result<(Self, Vec<(Message, Vec<OwnedFd>)>), AdoptError> {
+    pub(crate) fn adopt(parcels: Vec<Found>) -> Result<(Self, Vec<Found>), AdoptError> {
         let mut sorted = Sorted::default();
         let mut rest = Vec::new();
         for (message, fds) in parcels {
