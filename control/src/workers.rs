@@ -193,6 +193,11 @@ impl Workers {
         census
     }
 
+    /// How many frames all living workers have.
+    pub(crate) fn frames(&self) -> u64 {
+        self.alive().map(|(_, worker)| u64::from(worker.view.layout().frames)).sum()
+    }
+
     /// All workers that were ever seen, by number.
     pub(crate) fn shown(&self) -> impl Iterator<Item = Shown> + '_ {
         self.workers.iter().map(|(&number, worker)| {

@@ -37,6 +37,11 @@ impl Failure {
         Self { code: 1, text: String::new() }
     }
 
+    /// The sentence.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Says it on stderr and gives the exit code.
     pub(crate) fn report(self) -> ExitCode {
         if self.text.is_empty() {

@@ -15,6 +15,8 @@ mod socket;
 
 pub(crate) use orders::{Done, Order, Ordered};
 pub(crate) use protocol::{Query, Reply};
+#[cfg(test)]
+pub(crate) use server::Request;
 pub(crate) use server::{Asked, attend, serve};
 pub(crate) use socket::{Access, listen};
 

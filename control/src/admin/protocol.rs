@@ -25,6 +25,8 @@ pub(crate) enum Query {
     },
     Neighbours,
     Tables,
+    Memory,
+    Alarms,
 }
 
 /// What a client gets.
@@ -68,9 +70,11 @@ impl Request for Query {
             "routes" => Self::Routes { limit: request.limit.unwrap_or(ROUTES_MAX).min(ROUTES_MAX) },
             "neighbours" => Self::Neighbours,
             "tables" => Self::Tables,
+            "memory" => Self::Memory,
+            "alarms" => Self::Alarms,
             other => {
                 return Err(format!(
-                    "there is no \"{}\": get status, counters, drops, routes, neighbours or tables",
+                    "there is no \"{}\": get status, counters, drops, routes, neighbours, memory, alarms or tables",
                     other.chars().take(40).collect::<String>()
                 ));
             }
@@ -85,6 +89,8 @@ impl Request for Query {
             Self::Routes { .. } => "routes",
             Self::Neighbours => "neighbours",
             Self::Tables => "tables",
+            Self::Memory => "memory",
+            Self::Alarms => "alarms",
         }
     }
 

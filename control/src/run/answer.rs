@@ -27,6 +27,8 @@ impl Control {
             Query::Drops => self.drops(),
             Query::Routes { limit } => self.routes(limit),
             Query::Neighbours => self.neighbours(),
+            Query::Memory => self.memory(),
+            Query::Alarms => json!({ "alarms": self.alarms() }),
             Query::Tables => return self.tables(),
         };
         Reply::plain(object(body))
@@ -36,8 +38,6 @@ impl Control {
         let parts = &self.parts;
         let now = now_ns();
         let memory = parts.publisher.writer().memory();
-        let alarms: Vec<Value> =
-            parts.alarms.standing().map(|(name, text)| json!({ "name": name, "text": text })).collect();
         json!({
             "version": parts.options.version,
             "pid": std::process::id(),
@@ -65,8 +65,12 @@ impl Control {
                 "segments": memory.segments,
                 "adjacencies": memory.adjacencies,
             },
-            "alarms": alarms,
+            "alarms": self.alarms(),
         })
+    }
+
+    fn alarms(&self) -> Vec<Value> {
+        self.parts.alarms.standing().map(|(name, text)| json!({ "name": name, "text": text })).collect()
     }
 
     const fn stage_name(&self) -> &'static str {

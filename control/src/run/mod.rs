@@ -8,6 +8,7 @@ mod answer;
 mod control;
 mod follow;
 mod keeper;
+mod memory;
 mod queues;
 mod start;
 mod wait;

@@ -9,7 +9,7 @@ use sixlane_xsk::uapi::XdpCounters;
 
 use super::RunOptions;
 use super::control::{Control, Parts};
-use crate::admin::Query;
+use crate::admin::{Query, Request};
 use crate::alarms::{Alarm, Alarms};
 use crate::clock::now_ns;
 use crate::compile::tests::{TEXT, WAN6, address, checked, compiled, kernel, plan};
@@ -163,6 +163,13 @@ fn the_keys_of_all_answers_are_frozen() {
              neighbours.port neighbours.state refused",
         ),
         (Query::Tables, "ports segments set"),
+        (Query::Alarms, "alarms alarms.name alarms.text"),
+        (
+            Query::Memory,
+            "frames_bytes processes processes.pid processes.process processes.resident_bytes \
+             processes.shared_bytes tables tables.adjacencies tables.capacity_bytes tables.routes4 \
+             tables.routes6 tables.segments tables.used_bytes tables.waiting",
+        ),
     ] {
         assert_eq!(key_list(&answer(&control, query)), expected, "{query:?}");
     }
@@ -180,6 +187,39 @@ fn the_keys_of_all_answers_are_frozen() {
          sockets.rx_ring_full sockets.tx_invalid tx_bytes tx_packets xdp xdp.no_socket xdp.not_our_mac xdp.passed \
          xdp.redirected xdp.seen"
     );
+}
+
+/// docs/json.md names every key of every answer in the section of that answer.
+#[test]
+fn every_key_is_documented() {
+    let mut control = control(TEXT);
+    let worker = with_worker(&mut control, 1);
+    worker.epoch().beat(now_ns());
+    let document = include_str!("../../../docs/json.md");
+    for query in [
+        Query::Status,
+        Query::Counters,
+        Query::Drops,
+        Query::Routes { limit: 3 },
+        Query::Neighbours,
+        Query::Memory,
+        Query::Alarms,
+        Query::Tables,
+    ] {
+        let name = query.name();
+        let heading = format!("\n## `{name}`\n");
+        let section = document.split(&heading).nth(1).unwrap_or_else(|| panic!("no section on {name}"));
+        let section = section.split("\n## ").next().unwrap();
+        let mut found = BTreeSet::new();
+        keys(&answer(&control, query), "", &mut found);
+        for path in found {
+            let key = path.rsplit('.').next().unwrap();
+            let words = section.split('`').skip(1).step_by(2);
+            let named =
+                words.clone().any(|word| word.trim_end_matches("[]").rsplit(['.', ']']).next() == Some(key));
+            assert!(named, "docs/json.md does not name {path} of {name}");
+        }
+    }
 }
 
 #[test]

@@ -4,6 +4,34 @@ use serde_json::Value;
 
 use crate::output::{Align, Table};
 
+/// An earlier answer to the same question, for rates.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Since<'a> {
+    pub(super) before: &'a Value,
+    pub(super) seconds: f64,
+}
+
+impl Since<'_> {
+    /// How much more a second the figure at this place has become.
+    fn rate(self, now: &Value, before: &Value, pointer: &str) -> String {
+        let figure = |value: &Value| value.pointer(pointer).and_then(Value::as_u64);
+        match (figure(now), figure(before)) {
+            // A figure never falls, but for `held`, which has no rate.
+            #[expect(clippy::cast_precision_loss, reason = "rates of 2^52 a second are far")]
+            (Some(now), Some(before)) if self.seconds > 0.0 => {
+                format!("{:.0}", now.saturating_sub(before) as f64 / self.seconds)
+            }
+            _ => "-".into(),
+        }
+    }
+
+    /// The row of an earlier list that has the same name.
+    fn row(&self, list: &str, key: &str, row: &Value) -> Value {
+        let rows = rows(self.before, list).iter();
+        rows.clone().find(|other| other.get(key) == row.get(key)).cloned().unwrap_or_default()
+    }
+}
+
 /// A column: its heading, where its value stands in a row (a JSON pointer), and how it is aligned.
 type Column = (&'static str, &'static str, Align);
 
@@ -17,7 +45,6 @@ const fn right(heading: &'static str, pointer: &'static str) -> Column {
 
 /// `show status`
 pub(super) fn status(answer: &Value) -> String {
-    let alarms = rows(answer, "alarms");
     let mut text = plain(
         answer,
         &[
@@ -60,13 +87,38 @@ pub(super) fn status(answer: &Value) -> String {
         ],
     ));
     text.push('\n');
+    text + &alarms(answer)
+}
+
+/// `show alarms`, also the end of `show status`
+pub(super) fn alarms(answer: &Value) -> String {
+    let alarms = rows(answer, "alarms");
     if alarms.is_empty() {
-        text.push_str("no alarms\n");
+        return "no alarms\n".to_owned();
     }
-    for alarm in alarms {
-        text.push_str(&format!("alarm: {}\n", sentence(alarm)));
-    }
-    text
+    alarms.iter().map(|alarm| format!("alarm: {}\n", sentence(alarm))).collect()
+}
+
+/// `show memory`
+pub(super) fn memory(answer: &Value) -> String {
+    let tables = plain(
+        answer,
+        &[
+            ("tables", "/tables/used_bytes"),
+            ("room in their segments", "/tables/capacity_bytes"),
+            ("segments", "/tables/segments"),
+            ("adjacencies", "/tables/adjacencies"),
+            ("records to be freed", "/tables/waiting"),
+            ("frames of the workers", "/frames_bytes"),
+        ],
+    );
+    let columns = [
+        left("process", "/process"),
+        right("pid", "/pid"),
+        right("resident bytes", "/resident_bytes"),
+        right("of these shared", "/shared_bytes"),
+    ];
+    format!("{tables}\n{}", list(rows(answer, "processes"), &columns))
 }
 
 /// The counters of the identity in its order: what comes in, then what becomes of it.
@@ -74,11 +126,12 @@ const IDENTITY: [&str; 9] =
     ["received", "injected", "generated", "transmitted", "local", "punted", "dropped", "consumed", "held"];
 
 /// `show counters`: a line for each counter, a column for each worker.
-pub(super) fn counters(answer: &Value) -> String {
+pub(super) fn counters(answer: &Value, since: Option<Since<'_>>) -> String {
     let workers = rows(answer, "workers");
     let headings: Vec<String> =
         workers.iter().map(|worker| format!("worker {}", cell(worker.get("worker")))).collect();
     let mut columns = vec![("packets", Align::Left), ("all", Align::Right)];
+    columns.extend(since.map(|_| ("a second", Align::Right)));
     columns.extend(headings.iter().map(|heading| (heading.as_str(), Align::Right)));
     let mut table = Table::new(&columns);
     let total = answer.get("total").and_then(Value::as_object);
@@ -86,6 +139,7 @@ pub(super) fn counters(answer: &Value) -> String {
     names.sort_by_key(|name| IDENTITY.iter().position(|known| known == name).unwrap_or(IDENTITY.len()));
     for name in names {
         let mut line = vec![name.replace('_', " "), cell(total.and_then(|total| total.get(name)))];
+        line.extend(since.map(|since| since.rate(answer, since.before, &format!("/total/{name}"))));
         line.extend(workers.iter().map(|worker| cell(worker.get(name))));
         table.row(line);
     }
@@ -94,27 +148,41 @@ pub(super) fn counters(answer: &Value) -> String {
         Some(packets) => format!("{packets} packets are under way\n"),
         None => String::new(),
     };
-    let ports = list(
-        rows(answer, "ports"),
-        &[
-            left("port", "/name"),
-            right("rx packets", "/rx_packets"),
-            right("rx bytes", "/rx_bytes"),
-            right("tx packets", "/tx_packets"),
-            right("tx bytes", "/tx_bytes"),
-            right("seen by XDP", "/xdp/seen"),
-            right("to us", "/xdp/redirected"),
-            right("to the kernel", "/xdp/passed"),
-            right("no socket", "/xdp/no_socket"),
-            right("rx ring full", "/sockets/rx_ring_full"),
-            right("rx dropped", "/sockets/rx_dropped"),
-        ],
-    );
-    format!("{}{identity}\n{ports}", table.render())
+    format!("{}{identity}\n{}", table.render(), port_counters(answer, since))
+}
+
+/// The table of ports.
+fn port_counters(answer: &Value, since: Option<Since<'_>>) -> String {
+    let mut ports = rows(answer, "ports").to_vec();
+    let mut columns = vec![left("port", "/name"), right("rx packets", "/rx_packets")];
+    if let Some(since) = since {
+        for port in &mut ports {
+            let before = since.row("ports", "name", port);
+            for (rate, figure) in [("rx_rate", "/rx_packets"), ("tx_rate", "/tx_packets")] {
+                let value = since.rate(port, &before, figure);
+                if let Some(port) = port.as_object_mut() {
+                    port.insert(rate.into(), value.into());
+                }
+            }
+        }
+        columns.extend([right("a second", "/rx_rate")]);
+    }
+    columns.extend([right("rx bytes", "/rx_bytes"), right("tx packets", "/tx_packets")]);
+    columns.extend(since.map(|_| right("a second", "/tx_rate")));
+    columns.extend([
+        right("tx bytes", "/tx_bytes"),
+        right("seen by XDP", "/xdp/seen"),
+        right("to us", "/xdp/redirected"),
+        right("to the kernel", "/xdp/passed"),
+        right("no socket", "/xdp/no_socket"),
+        right("rx ring full", "/sockets/rx_ring_full"),
+        right("rx dropped", "/sockets/rx_dropped"),
+    ]);
+    list(&ports, &columns)
 }
 
 /// `show drops`: the reasons that occurred, the most frequent first.
-pub(super) fn drops(answer: &Value) -> String {
+pub(super) fn drops(answer: &Value, since: Option<Since<'_>>) -> String {
     let count = |row: &Value| row.get("packets").and_then(Value::as_u64).unwrap_or(0);
     let mut occurred: Vec<Value> =
         rows(answer, "drops").iter().filter(|row| count(row) > 0).cloned().collect();
@@ -122,12 +190,17 @@ pub(super) fn drops(answer: &Value) -> String {
         return "no packet was dropped\n".into();
     }
     occurred.sort_by_key(|row| std::cmp::Reverse(count(row)));
-    let columns = [
-        right("packets", "/packets"),
-        left("reason", "/reason"),
-        left("clause", "/clause"),
-        left("", "/text"),
-    ];
+    let mut columns = vec![right("packets", "/packets")];
+    if let Some(since) = since {
+        for row in &mut occurred {
+            let rate = since.rate(row, &since.row("drops", "reason", row), "/packets");
+            if let Some(row) = row.as_object_mut() {
+                row.insert("rate".into(), rate.into());
+            }
+        }
+        columns.push(right("a second", "/rate"));
+    }
+    columns.extend([left("reason", "/reason"), left("clause", "/clause"), left("", "/text")]);
     list(&occurred, &columns)
 }
 
@@ -231,11 +304,11 @@ mod tests {
             {"reason": "hop_limit", "packets": 0, "clause": "RFC 8200 §3", "text": "It ran out."},
             {"reason": "too_big", "packets": 12, "clause": "RFC 4443 §3.2", "text": "It is."},
         ]});
-        let text = drops(&answer);
+        let text = drops(&answer, None);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 3, "{text}");
         assert!(lines[1].contains("12  too_big   RFC 4443 §3.2  It is."), "{text}");
-        assert_eq!(drops(&json!({"drops": []})), "no packet was dropped\n");
+        assert_eq!(drops(&json!({"drops": []}), None), "no packet was dropped\n");
     }
 
     #[test]
@@ -245,18 +318,35 @@ mod tests {
             "workers": [{"worker": 0, "received": 3}, {"worker": 1, "received": 4}],
             "ports": [{"name": "wan4", "rx_packets": 7, "xdp": {"seen": 9}}],
         });
-        let text = counters(&answer);
+        let text = counters(&answer, None);
         assert!(text.starts_with("packets      all  worker 0  worker 1\n"), "{text}");
         assert!(text.contains("received       7         3         4"), "{text}");
         assert!(text.contains("the sums agree"), "{text}");
     }
 
     #[test]
+    fn rates_are_differences_by_time() {
+        let then = json!({"total": {"received": 100, "unaccounted": 0}, "ports": [{"name": "wan4", "rx_packets": 7}],
+            "drops": [{"reason": "no_route", "packets": 1}]});
+        let now = json!({"total": {"received": 1100, "unaccounted": 0}, "ports": [{"name": "wan4", "rx_packets": 27}],
+            "drops": [{"reason": "no_route", "packets": 5}, {"reason": "too_big", "packets": 3}]});
+        let since = Some(Since { before: &then, seconds: 2.0 });
+        let text = counters(&now, since);
+        assert!(text.contains("received     1100       500"), "{text}");
+        assert!(text.contains("wan4          27        10"), "{text}");
+        let text = drops(&now, since);
+        assert!(text.contains("      5         2  no_route"), "{text}");
+        assert!(text.contains("      3         -  too_big"), "nothing is known of before: {text}");
+    }
+
+    #[test]
     fn nothing_that_is_missing_is_a_panic() {
-        for show in [status, counters, drops, routes, neighbours] {
-            for odd in [json!({}), json!(null), json!({"drops": 1, "ports": [7], "total": []})] {
+        for odd in [json!({}), json!(null), json!({"drops": 1, "ports": [7], "total": []})] {
+            for show in [status, routes, neighbours, memory, alarms] {
                 let _ = show(&odd);
             }
+            let since = Since { before: &odd, seconds: 0.0 };
+            let _ = (counters(&odd, Some(since)), drops(&odd, Some(since)));
         }
     }
 
