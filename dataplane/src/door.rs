@@ -36,8 +36,10 @@ pub(crate) struct Door {
     budget: TokenBucket,
     /// Packets per second and at once from which `budget` was made.
     rates: [u32; 2],
-    /// `None`: these tables have no ring for this worker.
+    /// `None`: these tables have no ring for this worker, or it lies in a segment that is not mapped yet.
     injected: Option<PacketConsumer>,
+    /// Nothing is taken from the kernel.
+    shut: bool,
     /// Packets that nobody has taken because control was replaced.
     lost: u64,
     /// A packet has passed in this turn.
@@ -56,6 +58,7 @@ impl Door {
             budget: TokenBucket::new(rates[0], rates[1]),
             rates,
             injected: None,
+            shut: false,
             lost: 0,
             passed: false,
             busy_until: 0,
@@ -96,7 +99,7 @@ impl Door {
 
     /// Takes nothing from the kernel any more.
     pub(crate) fn shut(&mut self) {
-        self.injected = None;
+        self.shut = true;
     }
 
     /// Packets that nobody has taken because a process was replaced, since the last call.
@@ -143,8 +146,10 @@ impl Pipeline {
         pool: &mut FramePool<'_>,
         batch: &mut Batch,
     ) {
-        let Some(consumer) = &mut self.door.injected else { return };
-        let Some(ring) = tables.inject_ring(segment.layout().worker) else { return };
+        let Some(ring) = tables.inject_ring(segment.layout().worker).filter(|_| !self.door.shut) else {
+            return;
+        };
+        let Some(consumer) = &mut self.door.injected else { return self.door.attach(tables, segment) };
         while consumer.may_have(ring) && batch.len() < INJECTED_MAX {
             self.door.passed = true;
             // Without a frame the packet waits in the ring.
