@@ -20,10 +20,8 @@ use zerocopy::big_endian::U16;
 /// How an IPv6 packet came into the batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 pub(crate) enum Flow {
-    /// By a port, or made here: nothing was in front of it.
+    /// By a port, from the kernel, or made here: nothing was in front of it.
     Native,
-    /// From the kernel of this box.
-    Injected,
     /// Out of the 6to4 tunnel.
     Decapsulated,
     /// Out of the 6to4 tunnel, with another ECN field to write (RFC 6040 §4.2): congestion experienced.
@@ -82,11 +80,13 @@ impl Pipeline {
     /// Reads every packet of the batch.
     #[inline(never)] // a stage a function: its loop has the registers to itself
     pub(crate) fn classify(&mut self, batch: &Batch, origin: Origin, scene: &Scene<'_>) {
+        // What was made here has our source.
+        let ours = if origin == Origin::Wire { scene.router } else { Address::default() };
         let mut count = 0;
         for (at, slot) in batch.slots().iter().enumerate() {
             let at = at as u8;
             let packet = self.packets.at_mut(at);
-            match read(slot, origin, scene, packet) {
+            match read(slot, ours, scene, packet) {
                 Ok(destination) => {
                     self.live.put(count, at);
                     self.keys.hi.put(count, destination.hi);
@@ -94,7 +94,7 @@ impl Pipeline {
                     count += 1;
                 }
                 Err(reason) => {
-                    let verdict = verdict_of(reason, slot, origin, scene, packet);
+                    let verdict = verdict_of(reason, slot, scene, packet);
                     self.refused.push(at, verdict);
                 }
             }
@@ -107,9 +107,10 @@ impl Pipeline {
 const IPV4: U16 = U16::new(ethernet::IPV4);
 const IPV6: U16 = U16::new(ethernet::IPV6);
 
-/// Judges a frame as it came. Fills in the packet and gives its destination.
+/// Judges a frame as it came; `ours` is the source that nobody else may have. Fills in the packet and
+/// gives its destination.
 #[inline]
-fn read(slot: &Slot, origin: Origin, scene: &Scene<'_>, packet: &mut Packet) -> Result<Address, Reason> {
+fn read(slot: &Slot, ours: Address, scene: &Scene<'_>, packet: &mut Packet) -> Result<Address, Reason> {
     let Some(frame) = &slot.frame else { return Err(Reason::MalformedFrame) };
     let chunk = scene.umem.bytes(frame);
     let (first, len) = (usize::from(slot.extent.start), usize::from(slot.extent.len));
@@ -117,18 +118,13 @@ fn read(slot: &Slot, origin: Origin, scene: &Scene<'_>, packet: &mut Packet) -> 
     let (link, l3) = ethernet::parse(bytes).map_err(|_| Reason::MalformedFrame)?;
     let start = slot.extent.start + ethernet::HEADER_LEN as u16;
     if link.ethertype == IPV6 {
-        let (native, flow) = match origin {
-            Origin::Wire => (check_native(l3, scene.router, scene.view)?, Flow::Native),
-            // What was made here has our source, which nobody else may have.
-            Origin::Worker => (check_native(l3, Address::default(), scene.view)?, Flow::Native),
-            Origin::Kernel => (door::judge(l3, scene)?, Flow::Injected),
-        };
+        let native = check_native(l3, ours, scene.view)?;
         *packet = Packet {
             start,
             len: native.len as u16,
             embedded: native.embedded,
             hop_limit: native.hop_limit,
-            flow,
+            flow: Flow::Native,
         };
         Ok(native.destination)
     } else if link.ethertype == IPV4 {
@@ -140,13 +136,7 @@ fn read(slot: &Slot, origin: Origin, scene: &Scene<'_>, packet: &mut Packet) -> 
 
 /// The verdict of a refusal. Of a packet that is to be answered, `packet` tells what to quote.
 #[cold]
-fn verdict_of(
-    reason: Reason,
-    slot: &Slot,
-    origin: Origin,
-    scene: &Scene<'_>,
-    packet: &mut Packet,
-) -> Verdict {
+pub(crate) fn verdict_of(reason: Reason, slot: &Slot, scene: &Scene<'_>, packet: &mut Packet) -> Verdict {
     let frame = slot.bytes(scene.umem).unwrap_or_default();
     let l3 = frame.get(ethernet::HEADER_LEN..).unwrap_or_default();
     let start = slot.extent.start + ethernet::HEADER_LEN as u16;
@@ -162,7 +152,6 @@ fn verdict_of(
         start,
         len: (ipv6::HEADER_LEN + payload.len()) as u16,
         hop_limit: header.hop_limit,
-        flow: if origin == Origin::Kernel { Flow::Injected } else { Flow::Native },
         ..Packet::BLANK
     };
     Verdict::Reply(error, reason)

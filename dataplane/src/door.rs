@@ -6,7 +6,7 @@
 //! that the kernel sends into tunnels, a few a turn, so that no flood from there starves the ports.
 
 use crate::batch::{Batch, Slot};
-use crate::classify::{Flow, Packet};
+use crate::classify::{Flow, Packet, verdict_of};
 use crate::pipeline::{Pipeline, share};
 use crate::port::HEADROOM;
 use crate::rewrite;
@@ -18,7 +18,6 @@ use sixlane_tunnel::sixinfour::{DELIVER_ALL, Native, check_from_host};
 use sixlane_tunnel::{Reason, Verdict, guard, quote};
 use sixlane_wire::{ethernet, ipv4, ipv6};
 use sixlane_xsk::FramePool;
-use zerocopy::IntoBytes;
 
 /// The most packets that are taken from the kernel in one turn.
 const INJECTED_MAX: usize = 16;
@@ -155,19 +154,15 @@ impl Pipeline {
             // Without a frame the packet waits in the ring.
             let Some(mut frame) = pool.alloc() else { return };
             let (head, room) = pool.umem().bytes_mut(&mut frame).split_at_mut(PACKET_START);
+            // No link header of an earlier packet, least of all one to a group.
+            if let Some(link) = head.last_chunk_mut::<{ ethernet::HEADER_LEN }>() {
+                link.fill(0);
+            }
             let Some(taken) = consumer.pop(ring, segment.inject_line(), room) else {
                 return pool.release(frame);
             };
             self.tally.injected();
             let len = taken.map_or(0, |packet| packet.bytes.len());
-            let link = ethernet::Header {
-                destination: [0; 6],
-                source: [0; 6],
-                ethertype: if len == 0 { 0 } else { ethernet::IPV6 }.into(),
-            };
-            if let Some(header) = head.last_chunk_mut::<{ ethernet::HEADER_LEN }>() {
-                header.copy_from_slice(link.as_bytes());
-            }
             // It came by no port; the number stands for none and is looked at by nobody.
             let slot = Slot::new(frame, 0, HEADROOM as u16, (ethernet::HEADER_LEN + len) as u16);
             if let Err(Slot { frame: Some(frame), .. }) = batch.push(slot) {
@@ -175,6 +170,35 @@ impl Pipeline {
                 pool.release(frame);
             }
         }
+    }
+
+    /// Reads every packet that came from the kernel, as [`Pipeline::classify`] those that came by ports.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn classify_injected(&mut self, batch: &Batch, scene: &Scene<'_>) {
+        let relay = scene.relay.map_or(0, |relay| relay.address);
+        let mut count = 0;
+        for (at, slot) in batch.slots().iter().enumerate() {
+            let at = at as u8;
+            let packet = self.packets.at_mut(at);
+            let l3 = slot.bytes(scene.umem).and_then(|frame| frame.get(ethernet::HEADER_LEN..));
+            let sent = l3.filter(|l3| !l3.is_empty()).ok_or(Reason::MalformedFrame);
+            match sent.and_then(|l3| check_from_host(l3, relay, scene.view)) {
+                Ok(Native { len, embedded, hop_limit, destination, .. }) => {
+                    let start = PACKET_START as u16;
+                    *packet = Packet { start, len: len as u16, embedded, hop_limit, flow: Flow::Native };
+                    self.live.put(count, at);
+                    self.keys.hi.put(count, destination.hi);
+                    self.keys.lo.put(count, destination.lo);
+                    count += 1;
+                }
+                Err(reason) => {
+                    let verdict = verdict_of(reason, slot, scene, packet);
+                    self.refused.push(at, verdict);
+                }
+            }
+        }
+        self.live.end(count);
     }
 
     /// Ends a packet of the batch in the punt ring, as far as there is room.
@@ -196,12 +220,6 @@ impl Pipeline {
     }
 }
 
-/// Judges a packet from the kernel.
-#[cold]
-pub(crate) fn judge(l3: &[u8], scene: &Scene<'_>) -> Result<Native, Reason> {
-    check_from_host(l3, scene.relay.map_or(0, |relay| relay.address), scene.view)
-}
-
 /// What happens to a packet to an address of this box.
 ///
 /// A native one would be the kernel's without us: it has just become the box's own, and goes there whatever
@@ -212,7 +230,7 @@ pub(crate) fn local(packet: &Packet, slot: &Slot, origin: Origin, scene: &Scene<
     if origin == Origin::Kernel {
         return Verdict::Drop(Reason::TunnelLoop);
     }
-    if packet.flow >= Flow::Decapsulated {
+    if packet.flow != Flow::Native {
         let all = scene.relay.is_some_and(|relay| relay.deliver == DELIVER_ALL);
         let start = usize::from(packet.start);
         let bytes =

@@ -98,7 +98,11 @@ impl Pipeline {
         self.live.clear();
         self.refused.list.clear();
         self.entering.list.clear();
-        self.classify(batch, origin, scene);
+        if origin == Origin::Kernel {
+            self.classify_injected(batch, scene);
+        } else {
+            self.classify(batch, origin, scene);
+        }
         self.forward(batch, origin, scene);
         if !self.entering.list.is_empty() {
             self.encapsulate(batch, origin, scene);

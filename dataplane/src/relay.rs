@@ -95,7 +95,7 @@ impl Entering {
 
 #[inline]
 fn far_end(packet: &Packet, slot: &Slot, scene: &Scene<'_>) -> Result<u32, Reason> {
-    if packet.flow >= Flow::Decapsulated {
+    if packet.flow != Flow::Native {
         // Its destination is native, and the route of that leads into the tunnel all the same (FWD-19).
         return Err(Reason::TunnelLoop);
     }

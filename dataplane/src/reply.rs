@@ -10,7 +10,7 @@ use crate::classify::{Flow, Packet};
 use crate::pipeline::{Pipeline, share};
 use crate::port::HEADROOM;
 use crate::relay;
-use crate::scene::Scene;
+use crate::scene::{Origin, Scene};
 use sixlane_tables::{PacketKind, Settings};
 use sixlane_tunnel::bucket::TokenBucket;
 use sixlane_tunnel::embed::is_sixtofour;
@@ -96,14 +96,15 @@ impl Pipeline {
     pub(crate) fn reply(
         &mut self,
         batch: &Batch,
+        origin: Origin,
         replies: &mut Replies,
         pool: &mut FramePool<'_>,
         scene: &Scene<'_>,
     ) {
         for k in 0..self.refused.list.len() {
             let at = self.refused.list.as_slice().get(k).copied().unwrap_or_default();
-            if let Verdict::Reply(error, _) = *self.refused.verdicts.at(at) {
-                self.answer(batch, at, error, scene, (&mut *replies, &mut *pool));
+            if let Verdict::Reply(..) = *self.refused.verdicts.at(at) {
+                self.answer(batch, at, origin, scene, (&mut *replies, &mut *pool));
             }
         }
     }
@@ -113,10 +114,11 @@ impl Pipeline {
         &mut self,
         batch: &Batch,
         at: u8,
-        error: IcmpError,
+        origin: Origin,
         scene: &Scene<'_>,
         (replies, pool): (&mut Replies, &mut FramePool<'_>),
     ) {
+        let Verdict::Reply(error, _) = *self.refused.verdicts.at(at) else { return };
         let Some((link, header, invoking)) = self.invoking(batch, at, scene) else {
             return self.tally.icmp_suppressed();
         };
@@ -132,7 +134,7 @@ impl Pipeline {
         if let Some(header) = head.last_chunk_mut::<{ ethernet::HEADER_LEN }>() {
             header.copy_from_slice(reversed(link).as_bytes());
         }
-        if self.packets.at(at).flow == Flow::Injected {
+        if origin == Origin::Kernel {
             // The kernel asked, and knows the way to whoever it asked for.
             let error = rest.get(..usize::from(len) - ethernet::HEADER_LEN).unwrap_or_default();
             let given = self.door.hand_over(PacketKind::Local, 0, error, scene);
@@ -169,7 +171,7 @@ impl Pipeline {
 /// Whether the packet would have passed all checks against spoofing. What left the tunnel has passed
 /// them; what came by a port must have a source that its way can be believed to have.
 fn trusted(packet: &Packet, header: &ipv6::Header, scene: &Scene<'_>) -> bool {
-    packet.flow >= Flow::Decapsulated
+    packet.flow != Flow::Native
         || (is_answerable(header.source()) || is_from_here(packet.embedded))
             && (!is_sixtofour(header.destination()) || relay::entry(packet, header, scene).is_ok())
 }

@@ -121,7 +121,7 @@ impl<'a, P: Port<'a>> Worker<'a, P> {
             }
             pipeline.pass(batch, origin, &scene);
             if !pipeline.refused.list.is_empty() {
-                pipeline.reply(batch, replies, pool, &scene);
+                pipeline.reply(batch, origin, replies, pool, &scene);
                 pipeline.settle_refused(batch, pool, &scene);
             }
         }
