@@ -6,7 +6,8 @@
 //! sees no traffic of theirs. Hosts on a link are asked for when a packet needs them, and again every
 //! [`REFRESH_NS`] while packets go to them, because for the kernel they are unused. What a packet can
 //! make us ask is budgeted (RFC 6583 §7, security.md D5): a bucket per prefix, and at most a quarter
-//! of the kernel's table unanswered at one time; gateways are asked first and outside the budget.
+//! of the kernel's table unanswered at one time, of which each prefix may have as much as is free beside
+//! it, so that there is always room for another; gateways are asked first and outside the budget.
 
 use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -98,9 +99,9 @@ impl Entry {
         matches!(self.state, State::Usable { permanent: true, .. })
     }
 
-    /// What it counts for in the budget of unanswered hosts.
-    const fn unanswered(&self) -> usize {
-        (!self.gateway && matches!(self.state, State::Asked)) as usize
+    /// Whether it counts in the budget of unanswered hosts.
+    const fn unanswered(&self) -> bool {
+        !self.gateway && matches!(self.state, State::Asked)
     }
 }
 
@@ -128,7 +129,8 @@ pub(crate) struct Neighbours {
     unanswered_max: usize,
     /// Hosts that may be known at one time.
     hosts_max: usize,
-    unanswered: usize,
+    /// Hosts that are asked for and have not answered.
+    unanswered: BTreeSet<Key>,
     full_until_ns: u64,
     refused: u64,
 }
@@ -146,7 +148,7 @@ impl Neighbours {
             lost: BTreeSet::new(),
             unanswered_max: (kernel_table / 4).max(1),
             hosts_max,
-            unanswered: 0,
+            unanswered: BTreeSet::new(),
             full_until_ns: 0,
             refused: 0,
         }
@@ -259,7 +261,7 @@ impl Neighbours {
             Self::ask_gateway(&mut self.urgent, key, entry, now);
         }
         let after = *entry;
-        self.unanswered = self.unanswered + after.unanswered() - if known { before.unanswered() } else { 0 };
+        self.recount_one(key);
         if after.usable() {
             self.lost.remove(&key);
         }
@@ -278,7 +280,8 @@ impl Neighbours {
         if let Slot::Occupied(slot) = self.entries.entry(key)
             && !slot.get().gateway
         {
-            self.unanswered -= slot.remove().unanswered();
+            slot.remove();
+            self.unanswered.remove(&key);
             self.requests.push_back((Ask::Forget, key));
         }
     }
@@ -305,7 +308,7 @@ impl Neighbours {
         } else {
             slot.remove();
         }
-        self.unanswered -= before.unanswered();
+        self.unanswered.remove(&key);
         self.report(key, before.state, State::Failed);
         if before.gateway && before.usable() {
             self.lose(key);
@@ -341,10 +344,12 @@ impl Neighbours {
             self.refused += 1;
             return Err(Refusal::NotOnLink);
         };
-        let room = self.unanswered < self.unanswered_max
+        let room = self.unanswered.len() < self.unanswered_max
             && self.entries.len() < self.hosts_max
             && now >= self.full_until_ns;
-        let granted = room && self.links.get_mut(at).is_some_and(|(_, bucket)| bucket.take(now));
+        let granted = room
+            && self.links.get_mut(at).is_some_and(|(_, bucket)| bucket.take(now))
+            && self.has_share(at);
         if !granted {
             self.refused += 1;
             return Err(Refusal::Budget);
@@ -352,7 +357,7 @@ impl Neighbours {
         let mut entry = Entry::new(State::Asked);
         entry.asked_ns = now.max(1);
         self.entries.insert(key, entry);
-        self.unanswered += 1;
+        self.unanswered.insert(key);
         self.requests.push_back((Ask::Use, key));
         Ok(())
     }
@@ -415,7 +420,24 @@ impl Neighbours {
     }
 
     fn recount(&mut self) {
-        self.unanswered = self.entries.values().map(Entry::unanswered).sum();
+        let unanswered = self.entries.iter().filter(|(_, entry)| entry.unanswered());
+        self.unanswered = unanswered.map(|(key, _)| *key).collect();
+    }
+
+    fn recount_one(&mut self, key: Key) {
+        if self.entries.get(&key).is_some_and(Entry::unanswered) {
+            self.unanswered.insert(key);
+        } else {
+            self.unanswered.remove(&key);
+        }
+    }
+
+    /// Whether a prefix has fewer unanswered hosts than are still allowed beside it: one that is scanned
+    /// ends at half of the budget, several at less, and some is always left.
+    fn has_share(&self, at: usize) -> bool {
+        let free = self.unanswered_max.saturating_sub(self.unanswered.len());
+        let own = self.unanswered.iter().filter(|key| self.on_link(**key) == Some(at)).count();
+        own < free.max(1)
     }
 
     /// The next request for the kernel, gateways first. None goes to an entry that has become

@@ -44,7 +44,7 @@ impl Pipeline {
                     self.refused.push(at, Verdict::Drop(Reason::MalformedFrame));
                 }
             } else {
-                let verdict = if adjacency.kind == kind::LOCAL {
+                let mut verdict = if adjacency.kind == kind::LOCAL {
                     door::local(packet, batch.at(at), origin, scene)
                 } else {
                     refusal(adjacency, packet, mtu, hops)
@@ -52,7 +52,8 @@ impl Pipeline {
                 if verdict == Verdict::Drop(Reason::NeighQueue) {
                     let header = packet.header(batch.at(at), scene.umem);
                     let destination = header.map_or([0; 16], |header| header.destination().octets());
-                    self.neighbours.want(adjacency, destination, scene, &mut self.tally);
+                    let reason = self.neighbours.want(adjacency, destination, scene, &mut self.tally);
+                    verdict = Verdict::Drop(reason);
                 }
                 self.refused.push(at, verdict);
             }

@@ -128,9 +128,10 @@ impl Pipeline {
             let packet = self.packets.at(at);
             let adjacency = run.meet(next_hop);
             let Some(adjacency) = adjacency.filter(|adjacency| carries(adjacency, packet)) else {
-                let verdict = far_end_refusal(adjacency, next_hop, packet);
+                let mut verdict = far_end_refusal(adjacency, next_hop, packet);
                 if let (Verdict::Drop(Reason::NeighQueue), Some(adjacency)) = (verdict, adjacency) {
-                    self.neighbours.want(adjacency, mapped(far_end), scene, &mut self.tally);
+                    let reason = self.neighbours.want(adjacency, mapped(far_end), scene, &mut self.tally);
+                    verdict = Verdict::Drop(reason);
                 }
                 self.refused.push(at, verdict);
                 continue;

@@ -7,6 +7,8 @@ mod common;
 use common::packets::{NATIVE_HOST, SITE, SITE_HOST, V4, V6, framed, framed_as, sixtofour, v6};
 use common::topology::{self, RELAY};
 use common::{Rig, Sizes, WAN4, WAN6};
+use sixlane_tables::Adjacency;
+use sixlane_tables::adjacency::kind;
 use sixlane_tables::punt::NeighbourWanted;
 use sixlane_tables::spsc::Consumer;
 use sixlane_tunnel::Reason;
@@ -283,7 +285,8 @@ fn neighbours_are_asked_for_within_the_budget() {
         let destination = u128::from_be_bytes(v6("2001:600::1:0")) + u128::from(host);
         rig.offer(WAN6, framed(WAN6, &V6::between(v6(NATIVE_HOST), destination.to_be_bytes()).bytes()));
         let outcome = rig.run();
-        outcome.silent(Reason::NeighQueue);
+        let asked = outcome.counters.neighbour_requests == 1;
+        outcome.silent(if asked { Reason::NeighQueue } else { Reason::NeighLimit });
         assert_eq!(outcome.counters.neighbour_requests + outcome.counters.neighbour_limited, 1);
         while control.pop(ring, partner).is_some() {
             requests += 1;
@@ -294,10 +297,41 @@ fn neighbours_are_asked_for_within_the_budget() {
     rig.close();
 }
 
+/// ND-10: while one prefix is scanned, the hosts of another and the gateways are asked for as ever.
+#[test]
+fn a_scan_of_one_prefix_costs_the_others_nothing() {
+    let (mut writer, tables) = topology::tables_with(|_| ());
+    let link = Adjacency { port: WAN6, mtu: 1500, ifindex: 6, ..Adjacency::of_kind(kind::GLEAN) };
+    topology::route6(&mut writer, "2001:600:0:5::/64", &link);
+    let mut rig = Rig::over(tables, Sizes::default());
+    let partner = writer.partner(0).expect("the consumer's line");
+    let ring = rig.segment.punt_ring().reader();
+    let mut control = Consumer::attach(ring, partner, 1);
+    let mut limited = 0;
+    for (number, destination, wanted) in [
+        (0, v6("2001:600:0:5::77"), v6("2001:600:0:5::77")),
+        (1, sixtofour(Ipv4Addr::new(9, 254, 253, 10), 1), v6("::ffff:9.254.253.10")),
+        (2, v6("2001:600:b4::1"), *b"gateway-address!"),
+    ] {
+        for host in 0..300u32 {
+            let scanned = u128::from_be_bytes(v6("2001:600::1:0")) + u128::from(number * 300 + host);
+            let packet = V6::between(v6(NATIVE_HOST), scanned.to_be_bytes());
+            limited += rig.one(WAN6, &packet.bytes()).counters.dropped_for(Reason::NeighLimit);
+            while control.pop(ring, partner).is_some() {}
+        }
+        rig.one(WAN6, &V6::between(v6(NATIVE_HOST), destination).bytes()).silent(Reason::NeighQueue);
+        let message = control.pop(ring, partner).expect("a request");
+        assert_eq!(NeighbourWanted::decode(&message).map(|message| message.next_hop), Some(wanted));
+    }
+    assert!(limited > 3 * 300 - 70, "{limited}");
+    rig.close();
+}
+
 #[test]
 fn every_reason_of_the_table_is_hit() {
-    // `punt_limit` has its cases in door.rs.
-    let mut hit: BTreeSet<Reason> = [Reason::TxFull, Reason::NoFrame, Reason::PuntLimit].into();
+    // `punt_limit` has its cases in door.rs, `neigh_limit` above.
+    let mut hit: BTreeSet<Reason> =
+        [Reason::TxFull, Reason::NoFrame, Reason::PuntLimit, Reason::NeighLimit].into();
     hit.extend(silent().into_iter().chain(answered()).map(|(reason, ..)| reason));
     let missing: Vec<_> = Reason::ALL.iter().filter(|reason| !hit.contains(reason)).collect();
     assert_eq!(missing, Vec::<&Reason>::new(), "a reason without a case");

@@ -164,6 +164,8 @@ reasons! {
         "There is no IPv4 route to the far end of the tunnel.";
     NeighQueue, "neigh_queue", "RFC 4861 §7.2.2", none,
         "The link-layer address of the next hop is not resolved yet.";
+    NeighLimit, "neigh_limit", "RFC 6583 §7.1", none,
+        "The next hop is not resolved, and too many others are being asked for, as in a scan.";
 
     // The machine.
     TxFull, "tx_full", "docs/ARCHITECTURE.md", none,
