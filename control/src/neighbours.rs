@@ -347,9 +347,8 @@ impl Neighbours {
         let room = self.unanswered.len() < self.unanswered_max
             && self.entries.len() < self.hosts_max
             && now >= self.full_until_ns;
-        let granted = room
-            && self.links.get_mut(at).is_some_and(|(_, bucket)| bucket.take(now))
-            && self.has_share(at);
+        let granted =
+            room && self.links.get_mut(at).is_some_and(|(_, bucket)| bucket.take(now)) && self.has_share(at);
         if !granted {
             self.refused += 1;
             return Err(Refusal::Budget);

@@ -2,6 +2,9 @@
 
 #![allow(clippy::panic, reason = "the helpers of a test may fail it")]
 
+mod native;
+
+pub use native::two_native_sides;
 use sixlane_lab::{Deadline, FarEnd, LabError, Relay, Topology, World, eventually};
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};

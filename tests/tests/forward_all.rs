@@ -3,30 +3,11 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "the helpers of a test may fail it")]
 
 use sixlane_lab::stream::{Pace, Stream, Way};
-use sixlane_lab::{Deadline, FarEnd, Frr, Host, HostSettings, Topology, WireSettings, eventually};
-use sixlane_tests::Running;
+use sixlane_lab::{Deadline, FarEnd, Frr, Host, eventually};
+use sixlane_tests::{Running, two_native_sides};
 use std::io::{Read, Write};
 use std::net::{SocketAddrV6, TcpListener, TcpStream};
 use std::time::Duration;
-
-/// Two native hosts, each on a port of the relay that forwards all.
-fn topology() -> Topology {
-    let mut topology = Topology::first_light().expect("a topology");
-    topology.hosts.push(HostSettings {
-        name: "core".to_owned(),
-        about: "a native router on the relay's other side".to_owned(),
-        addresses: vec!["eth0 2001:601::1/64".to_owned()],
-        routes: vec!["default via 2001:601::fe".to_owned()],
-        sysctl: [("net.ipv6.conf.all.forwarding".to_owned(), "1".to_owned())].into(),
-    });
-    topology.wires.push(WireSettings { ends: ["core eth0".to_owned(), "relay core6".to_owned()], queues: 1 });
-    let relay = topology.hosts.iter_mut().find(|host| host.name == "relay").expect("the relay");
-    relay.addresses.push("core6 2001:601::fe/64".to_owned());
-    relay.sysctl.insert("net.ipv6.conf.all.forwarding".to_owned(), "1".to_owned());
-    let all = "[[port]]\nname = \"wan6\"\nforward = \"all\"\n[[port]]\nname = \"core6\"\nforward = \"all\"\n";
-    topology.relay.config = topology.relay.config.replace("[[port]]\nname = \"wan6\"\n", all);
-    topology
-}
 
 fn bgp(own: u16, other: u16, neighbour: &str, more: &str) -> String {
     format!(
@@ -58,7 +39,7 @@ fn answers(host: &Host, address: &str) {
 /// forward, has not forwarded one packet. A route learned by BGP, through the same port, is used.
 #[test]
 fn native_traffic_is_forwarded_and_routes_come_by_bgp() {
-    let lab = Running::build(topology(), FarEnd::RawSocket).expect("a running relay");
+    let lab = Running::build(two_native_sides(), FarEnd::RawSocket).expect("a running relay");
     let host = |name: &str| lab.world.host(name).expect("a host").clone();
     let (native, relay, core) = (host("host6"), host("relay"), host("core"));
     core.ip("addr add 2001:7aa::1/128 dev lo nodad").expect("an address behind the router");
@@ -101,7 +82,7 @@ fn native_traffic_is_forwarded_and_routes_come_by_bgp() {
 /// subnet-router anycast addresses, TCP, duplicate addresses on either side, an address that is new.
 #[test]
 fn the_box_itself_is_the_kernels() {
-    let lab = Running::build(topology(), FarEnd::RawSocket).expect("a running relay");
+    let lab = Running::build(two_native_sides(), FarEnd::RawSocket).expect("a running relay");
     let host = |name: &str| lab.world.host(name).expect("a host").clone();
     let (native, relay, core) = (host("host6"), host("relay"), host("core"));
     for address in ["2001:600::fe", "2001:601::fe", "2001:600::"] {

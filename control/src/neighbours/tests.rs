@@ -184,12 +184,12 @@ fn scans_leave_room_for_other_prefixes() {
     for scanned in 1..=6_u128 {
         let mut machine = Neighbours::new(1024, 1000);
         let net = |n: u128| std::net::Ipv6Addr::from(0x2001_0600_u128 << 96 | n << 64);
-        let links: Vec<OnLink> = (0..7)
-            .map(|n| OnLink { ifindex: IF, net: IpNet::new(net(n).into(), 64).unwrap() })
-            .collect();
+        let links: Vec<OnLink> =
+            (0..7).map(|n| OnLink { ifindex: IF, net: IpNet::new(net(n).into(), 64).unwrap() }).collect();
         machine.set_topology(0, &BTreeSet::new(), &links);
-        let host = |n: u128, host: u128| {
-            Key { ifindex: IF, address: std::net::Ipv6Addr::from(u128::from(net(n)) + host).into() }
+        let host = |n: u128, host: u128| Key {
+            ifindex: IF,
+            address: std::net::Ipv6Addr::from(u128::from(net(n)) + host).into(),
         };
         let mut refused = 0;
         for step in 1..=3000_u128 {
