@@ -31,6 +31,8 @@ pub(crate) enum Alarm {
     QueueWithoutSocket,
     /// The keeper has died: nobody restarts what dies next.
     KeeperGone,
+    /// A process dies again and again.
+    ChildRestarting,
 }
 
 impl Alarm {
@@ -50,6 +52,7 @@ impl Alarm {
             Self::AdminSocket => "admin_socket",
             Self::QueueWithoutSocket => "queue_without_socket",
             Self::KeeperGone => "keeper_gone",
+            Self::ChildRestarting => "child_restarting",
         }
     }
 }

@@ -21,5 +21,5 @@ mod run;
 mod sets;
 mod workers;
 
-pub use link::{FromKeeper, KeeperLink, PlanFacts, PortFact, ToKeeper};
+pub use link::{Child, ChildDeaths, FromKeeper, KeeperLink, PlanFacts, PortFact, ToKeeper};
 pub use run::{RunError, RunOptions, run};

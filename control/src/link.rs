@@ -43,6 +43,28 @@ pub struct PlanFacts {
     pub workers: u16,
 }
 
+/// A child of the keeper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Child {
+    /// Control.
+    Control,
+    /// The data plane.
+    DataPlane,
+}
+
+/// How often a child has died.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChildDeaths {
+    /// Which.
+    pub child: Child,
+    /// Since the start of the instance.
+    pub total: u32,
+    /// In the minute before the last death, that one included.
+    pub recent: u32,
+    /// How it ended last, in words.
+    pub last: String,
+}
+
 /// Keeper to control.
 #[derive(Debug)]
 pub enum FromKeeper {
@@ -91,6 +113,8 @@ pub enum FromKeeper {
     Attached,
     /// A connection on which the observer asks what the reading admin socket answers.
     Observer(OwnedFd),
+    /// A child of the keeper has died: the data plane, or, before its start, this control's predecessor.
+    Deaths(ChildDeaths),
     /// The keeper had died, and another one has taken over: it has to hear what this control has
     /// published, and may have missed what was sent last to the one before.
     Adopted,

@@ -94,6 +94,20 @@ fn a_new_keeper_takes_over_without_loss_and_cares_for_all() {
     assert_eq!(stream.finish().expect("stream").damaged, 0);
     lab.assert_census(Some(frames));
     assert!(received(&lab) > counted, "totals never go backward");
+    let deaths = |relay: &Relay| {
+        let status = status(relay);
+        (status["dataplane_deaths"].as_u64(), status["control_deaths"].as_u64())
+    };
+    assert_eq!(deaths(&again), (Some(1), Some(1)));
+
+    // Also from a control and a data plane that are the second of their kind.
+    kill_keeper(&mut again);
+    let mut again = adopt(&lab);
+    let before = again.kill(Part::Control).expect("killed");
+    again.restarted(Part::Control, before).expect("started again");
+    assert_eq!(deaths(&again), (Some(1), Some(2)), "{}", again.log());
+    assert!(received(&lab) > counted, "totals never go backward");
+    lab.assert_identity();
     assert!(again.stop().expect("an orderly end").success(), "{}", again.log());
     assert_clean(&lab, &again);
 }

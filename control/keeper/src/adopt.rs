@@ -196,7 +196,7 @@ fn take_link(parcels: &mut Vec<Found>, what: u32) -> Option<OwnedFd> {
     let at = parcels
         .iter()
         .position(|(message, _)| matches!(message, Message::Link(link) if link.what == what))?;
-    parcels.swap_remove(at).1.pop()
+    parcels.remove(at).1.pop()
 }
 
 #[cfg(test)]

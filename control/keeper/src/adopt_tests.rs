@@ -1,7 +1,5 @@
 use std::rc::Rc;
 
-use proptest::prelude::*;
-
 use super::*;
 use crate::estate::Mirror;
 use crate::protocol::{Port, Rings, Text};
@@ -146,20 +144,4 @@ fn a_process_that_has_ended_is_not_living() {
         std::thread::yield_now();
     }
     child.wait().unwrap();
-}
-
-proptest! {
-    #[test]
-    fn noise_from_control_is_refused(bytes in proptest::collection::vec(any::<u8>(), 256), key in 1_u64..) {
-        let mut keep = Keep::put(key, &Message::Estate(head())).unwrap();
-        let noise = Message::Keep(keep).encode(0);
-        // Any body behind a right envelope: decoding it never panics, and it is no whole list.
-        let mut packet = noise;
-        let at = packet.len() - 448 + 16;
-        packet[at..at + 256].copy_from_slice(&bytes);
-        if let Ok(Message::Keep(noisy)) = Message::decode(&packet, 0) {
-            keep = noisy;
-        }
-        let _ = keep.message();
-    }
 }

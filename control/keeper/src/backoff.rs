@@ -1,7 +1,9 @@
 //! How long to wait before a child is started again: not at all when it had been at work for a while,
-//! because packets wait in the rings; longer with every death soon after the start.
+//! because packets wait in the rings; longer with every death soon after the start. And the record of all
+//! deaths, for the operator.
 
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 /// A child that lived this long has recovered.
 const RECOVERED: Duration = Duration::from_millis(250);
@@ -30,9 +32,60 @@ impl Backoff {
     }
 }
 
+/// Deaths further apart than this have nothing to do with each other.
+const RECENT: Duration = Duration::from_mins(1);
+/// As many recent deaths as are told one from the other.
+const RECENT_MAX: usize = 1_000;
+
+/// How often a child has died.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    /// Since the start of the instance.
+    pub(crate) total: u32,
+    /// How it ended last.
+    pub(crate) last: String,
+    recent: VecDeque<Instant>,
+}
+
+impl Record {
+    /// A record of deaths that another keeper saw.
+    pub(crate) fn of_earlier(total: u32) -> Self {
+        Self { total, ..Self::default() }
+    }
+
+    /// Another death.
+    pub(crate) fn note(&mut self, how: &str, now: Instant) {
+        self.total = self.total.saturating_add(1);
+        how.clone_into(&mut self.last);
+        self.recent.retain(|then| now.saturating_duration_since(*then) < RECENT);
+        if self.recent.len() == RECENT_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(now);
+    }
+
+    /// Deaths in the minute before the last one, that one included.
+    pub(crate) fn recent(&self) -> u32 {
+        u32::try_from(self.recent.len()).unwrap_or(u32::MAX)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn deaths_of_the_last_minute_are_counted_by_themselves() {
+        let mut record = Record::of_earlier(7);
+        let begin = Instant::now();
+        for second in [0, 1, 2, 61, 200] {
+            record.note("signal 9", begin + Duration::from_secs(second));
+            let expected = [(0, 1), (1, 2), (2, 3), (61, 2), (200, 1)];
+            let expected = expected.into_iter().find(|(at, _)| *at == second).map(|(_, count)| count);
+            assert_eq!(Some(record.recent()), expected, "second {second}");
+        }
+        assert_eq!((record.total, record.last.as_str()), (12, "signal 9"));
+    }
 
     #[test]
     fn waits_double_up_to_the_longest_and_a_long_life_starts_over() {

@@ -25,9 +25,11 @@ pub(crate) fn key(message: &Message) -> u64 {
         Message::Segment(segment) => name(3, segment.what, segment.incarnation.into(), segment.worker.into()),
         Message::Port(port) => name(4, 0, port.port.into(), port.queue.into()),
         // These say something and hold nothing.
-        Message::Ready(_) | Message::Retire(_) | Message::PortReturned(_) | Message::Keep(_) => {
-            name(5, 0, 0, 0)
-        }
+        Message::Ready(_)
+        | Message::Retire(_)
+        | Message::PortReturned(_)
+        | Message::Keep(_)
+        | Message::Deaths(_) => name(5, 0, 0, 0),
         Message::Estate(_) => LAST,
     }
 }

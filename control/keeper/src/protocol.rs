@@ -352,6 +352,27 @@ impl Estate {
     pub const PARTS: usize = 4;
 }
 
+/// Keeper to control: how often a child has died.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Deaths {
+    /// One of the constants of this type.
+    pub child: u32,
+    /// Deaths since the start of the instance.
+    pub total: u32,
+    /// Deaths in the minute before the last one, that one included.
+    pub recent: u32,
+    /// How it ended last.
+    pub last: Text<64>,
+}
+
+impl Deaths {
+    /// Control.
+    pub const CONTROL: u32 = 1;
+    /// The data plane.
+    pub const DATA_PLANE: u32 = 2;
+}
+
 /// One message without its descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Message {
@@ -373,6 +394,8 @@ pub enum Message {
     Keep(Keep),
     /// See [`Estate`].
     Estate(Estate),
+    /// See [`Deaths`].
+    Deaths(Deaths),
 }
 
 /// Why a received message is not one of ours.
@@ -420,7 +443,8 @@ pub const LAYOUT: u64 = {
     hash = mix(hash, size_of::<Keep>());
     hash = mix(hash, offset_of!(Keep, body));
     hash = mix(hash, size_of::<Estate>());
-    mix(hash, offset_of!(Estate, parcels))
+    hash = mix(hash, offset_of!(Estate, parcels));
+    mix(hash, size_of::<Deaths>())
 };
 
 const _: () = {
@@ -484,6 +508,7 @@ impl Message {
             Self::PortReturned(body) => (7, body.as_bytes()),
             Self::Keep(body) => (8, body.as_bytes()),
             Self::Estate(body) => (9, body.as_bytes()),
+            Self::Deaths(body) => (10, body.as_bytes()),
         }
     }
 
@@ -498,6 +523,7 @@ impl Message {
             7 => read(body).map(Self::PortReturned),
             8 => read(body).map(Self::Keep),
             9 => read(body).map(Self::Estate),
+            10 => read(body).map(Self::Deaths),
             kind => Err(ProtocolError::Kind(kind)),
         }
     }

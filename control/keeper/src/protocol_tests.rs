@@ -47,6 +47,15 @@ fn all() -> Vec<Message> {
         Message::Ready(Ready { text: Text::new("no route"), ..Ready::new(Ready::FAILED) }),
         Message::Retire(Retire::new(Retire::STOP)),
         Message::PortReturned(PortReturned { port: 1, queue: 0 }),
+        Message::Keep(Keep::put(7, &Message::Port(port())).unwrap()),
+        Message::Estate(Estate {
+            shape: [1, 2, 3, 4],
+            parcels: 5,
+            incarnation: 6,
+            control_incarnation: 7,
+            at_work: 1,
+        }),
+        Message::Deaths(Deaths { child: Deaths::CONTROL, total: 9, recent: 3, last: Text::new("signal 9") }),
     ]
 }
 
@@ -118,5 +127,32 @@ proptest! {
     #[test]
     fn any_text_is_a_prefix(text in ".{0,200}") {
         prop_assert!(text.starts_with(&Text::<32>::new(&text).get()));
+    }
+}
+
+#[test]
+fn what_is_kept_comes_out_as_it_went_in() {
+    for message in all() {
+        let kept = Keep::put(3, &message);
+        // A sentence is not kept, nor is a parcel inside of another.
+        let long = matches!(message, Message::Ready(_) | Message::Retire(_) | Message::Keep(_));
+        assert_eq!(kept.is_none(), long, "{message:?}");
+        if let Some(kept) = kept {
+            assert_eq!(kept.message(), Ok(message));
+        }
+    }
+    for word in [Keep::DROP, Keep::ASK] {
+        assert_eq!(Keep::about(word, 9).message(), Err(ProtocolError::Kind(0)));
+    }
+}
+
+proptest! {
+    #[test]
+    fn noise_inside_a_kept_parcel_never_panics(noise in proptest::collection::vec(any::<u8>(), MESSAGE_BYTES)) {
+        let mut bytes = Message::Keep(Keep::about(Keep::PUT, 1)).encode(0);
+        let body = size_of::<Header>();
+        bytes[body..].copy_from_slice(&noise[body..]);
+        let Ok(Message::Keep(kept)) = Message::decode(&bytes, 0) else { panic!("the envelope is right") };
+        let _ = kept.message();
     }
 }

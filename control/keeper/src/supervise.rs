@@ -8,6 +8,7 @@
 //! keeper holds; the program stays attached and drops what nobody takes (security.md D1). The keeper may
 //! die as well: control keeps for the next one what this one holds (`successor`).
 
+mod deaths;
 mod observer;
 mod successor;
 
@@ -19,7 +20,7 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, Signal};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, Record};
 use crate::child::{Child, ChildEvent, Role, reap_everything};
 use crate::confine;
 use crate::error::KeeperError;
@@ -151,6 +152,7 @@ struct Post {
     child: Option<Child>,
     due: Option<Instant>,
     backoff: Backoff,
+    deaths: Record,
     at_work: bool,
 }
 
@@ -291,6 +293,8 @@ impl<'a> Supervisor<'a> {
         }
         self.control.send_all(vec![self.held.maps_parcel()]);
         self.control.send_all(self.workers.parcels());
+        self.tell_deaths(Role::Control);
+        self.tell_deaths(Role::DataPlane);
         self.control.send(Message::Ready(Ready::new(Ready::START)), Vec::new());
         if self.data_plane.at_work {
             self.control.send(store::at_work(self.incarnation), Vec::new());
@@ -453,6 +457,7 @@ impl<'a> Supervisor<'a> {
         }
         let why = refusal.map(|text| format!(": {text}")).unwrap_or_default();
         tracing::error!("{} ended with {how}, it is started again{why}", role.word());
+        self.record_death(role, &how);
         Ok(())
     }
 

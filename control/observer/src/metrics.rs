@@ -185,7 +185,8 @@ const GAUGES: [(&str, &str, &str); 9] = [
 ];
 
 /// Counters of control, likewise.
-const COUNTERS: [(&str, &str, &str); 2] = [
+const COUNTERS: [(&str, &str, &str); 3] = [
+    ("control_deaths", "How often control has died.", "/control_deaths"),
     ("dataplane_deaths", "How often a data plane has died.", "/dataplane_deaths"),
     ("neighbours_refused", "Neighbour requests over the budget.", "/neighbours_refused"),
 ];
@@ -259,7 +260,7 @@ mod tests {
     #[test]
     fn names_labels_and_types_are_as_documented() {
         let status = json!({
-            "dataplane": "forwarding", "generation": 7, "dataplane_deaths": 2,
+            "dataplane": "forwarding", "generation": 7, "dataplane_deaths": 2, "control_deaths": 3,
             "memory": {"used_bytes": 96}, "alarms": [{"name": "fence_missing", "text": "x"}],
         });
         let counters = json!({"ports": [{"name": "wan\"4", "xdp": {"seen": 9}}]});
@@ -284,6 +285,7 @@ mod tests {
             "sixlane_generation 7",
             "sixlane_memory_used_bytes 96",
             "sixlane_dataplane_deaths_total 2",
+            "sixlane_control_deaths_total 3",
             "sixlane_forwarding 1",
             "sixlane_alarms{name=\"fence_missing\"} 1",
         ] {

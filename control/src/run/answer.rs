@@ -44,6 +44,7 @@ impl Control {
             "uptime_seconds": now.saturating_sub(self.started_ns) / (1000 * MILLISECOND_NS),
             "dataplane": self.stage_name(),
             "dataplane_deaths": self.parts.workers.dead().incarnation,
+            "control_deaths": self.deaths.control,
             "config": parts.path.display().to_string(),
             "generation": parts.publisher.writer().number(),
             "bogons": match parts.config.profile.bogons {

@@ -11,6 +11,7 @@ use sixlane_tables::punt::NeighbourWanted;
 use tokio::sync::oneshot;
 
 use super::RunOptions;
+use super::deaths::Deaths;
 use super::follow::Follow;
 use super::queues::Queues;
 use super::start::tables_full;
@@ -87,6 +88,8 @@ pub(super) struct Control {
     silent_turns: u32,
     /// The incarnation for which a restart was asked because a worker was stuck.
     pub(super) restart_asked: u32,
+    /// How often processes have died.
+    pub(super) deaths: Deaths,
     /// Who counts the ports' queues.
     pub(super) queues: Queues,
 }
@@ -104,6 +107,7 @@ impl Control {
             unapplied: false,
             silent_turns: 0,
             restart_asked: 0,
+            deaths: Deaths::default(),
             queues: Queues::default(),
         }
     }
@@ -146,6 +150,7 @@ impl Control {
             }
             FromKeeper::DataplaneDown { incarnation } => self.dataplane_down(incarnation),
             FromKeeper::Adopted => self.adopted(),
+            FromKeeper::Deaths(deaths) => self.child_died(&deaths, now_ns()),
             FromKeeper::TablesMapped { set, segment } => {
                 if set == self.parts.publisher.writer().generation() && self.parts.publisher.mapped(segment) {
                     self.apply_again();
@@ -198,6 +203,7 @@ impl Control {
             self.apply_again();
         }
         self.mend_sets();
+        self.deaths_over(now);
         self.watch_queues();
     }
 

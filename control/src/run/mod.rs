@@ -6,6 +6,7 @@
 mod adopted;
 mod answer;
 mod control;
+mod deaths;
 mod follow;
 mod keeper;
 mod memory;

@@ -144,7 +144,7 @@ fn the_keys_of_all_answers_are_frozen() {
     for (query, expected) in [
         (
             Query::Status,
-            "alarms alarms.name alarms.text bogons config dataplane dataplane_deaths generation memory \
+            "alarms alarms.name alarms.text bogons config control_deaths dataplane dataplane_deaths generation memory \
              memory.adjacencies memory.capacity_bytes memory.segments memory.used_bytes memory.waiting \
              neighbours neighbours_refused pid ports ports.driver ports.ifindex ports.index ports.mac \
              ports.mode ports.mtu ports.name ports.queues router_ipv6 routes4 routes6 sixtofour \
@@ -273,6 +273,47 @@ fn a_stuck_worker_is_an_alarm_and_then_a_restart_once() {
     worker.epoch().beat(now_ns());
     control.turn();
     assert!(!answer(&control, Query::Status)["alarms"].to_string().contains("worker_stuck"));
+}
+
+#[test]
+fn a_process_that_dies_again_and_again_is_an_alarm_until_it_is_quiet() {
+    use crate::link::{Child, ChildDeaths};
+    let mut control = control(TEXT);
+    let alarmed = |control: &Control| answer(control, Query::Status)["alarms"].to_string();
+    let died = |recent| ChildDeaths { child: Child::DataPlane, total: 9, recent, last: "signal 11".into() };
+    let begin = now_ns();
+    control.told(FromKeeper::Deaths(died(2)));
+    assert!(!alarmed(&control).contains("child_restarting"));
+    control.child_died(&died(3), begin);
+    let alarms = alarmed(&control);
+    assert!(alarms.contains("child_restarting") && alarms.contains("3 times"), "{alarms}");
+    assert!(alarms.contains("signal 11"), "{alarms}");
+    control.deaths_over(begin + 30_000_000_000);
+    assert!(alarmed(&control).contains("child_restarting"));
+    control.deaths_over(begin + 61_000_000_000);
+    assert!(!alarmed(&control).contains("child_restarting"));
+    let control_died = ChildDeaths { child: Child::Control, total: 4, recent: 1, last: String::new() };
+    control.told(FromKeeper::Deaths(control_died));
+    assert_eq!(answer(&control, Query::Status)["control_deaths"], 4);
+}
+
+/// A keeper that has taken over hears all that it must hold; the wish for a restart may be wished again.
+#[test]
+fn a_new_keeper_hears_everything_again() {
+    let mut control = control(TEXT);
+    control.keeper_gone(&std::io::ErrorKind::UnexpectedEof.into());
+    let alarms = answer(&control, Query::Status)["alarms"].to_string();
+    assert!(alarms.contains("keeper_gone") && alarms.contains("sixlane run test.toml"), "{alarms}");
+    control.restart_asked = 7;
+    control.told(FromKeeper::Adopted);
+    assert!(!answer(&control, Query::Status)["alarms"].to_string().contains("keeper_gone"));
+    assert_eq!(control.restart_asked, 0);
+    let messages: Vec<ToKeeper> = control.take_messages().into();
+    let segments = control.parts.publisher.writer().segments().len();
+    assert_eq!(messages.len(), segments + 2);
+    assert!(matches!(messages.first(), Some(ToKeeper::TablesSegment { index: 0, .. })));
+    assert!(matches!(messages.get(segments), Some(ToKeeper::Totals { incarnation: 0, .. })));
+    assert!(matches!(messages.last(), Some(ToKeeper::Ready)));
 }
 
 #[test]

@@ -5,8 +5,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use sixlane_control::{FromKeeper, KeeperLink, PlanFacts, PortFact, RunError, RunOptions, ToKeeper};
-use sixlane_keeper::protocol::{self, Message, Ready, Retire, Segment, Text};
+use sixlane_control::{
+    Child, ChildDeaths, FromKeeper, KeeperLink, PlanFacts, PortFact, RunError, RunOptions, ToKeeper,
+};
+use sixlane_keeper::protocol::{self, Deaths, Message, Ready, Retire, Segment, Text};
 use sixlane_keeper::users::Identity;
 use sixlane_keeper::{Channel, confine};
 use sixlane_xsk::maps::{MAP_COUNT, Maps};
@@ -189,6 +191,12 @@ impl Link {
                 self.estate.note(keep, descriptors);
                 None
             }
+            Message::Deaths(deaths) => Some(FromKeeper::Deaths(ChildDeaths {
+                child: if deaths.child == Deaths::CONTROL { Child::Control } else { Child::DataPlane },
+                total: deaths.total,
+                recent: deaths.recent,
+                last: deaths.last.get(),
+            })),
             Message::PortReturned(_) | Message::Estate(_) => None,
         })
     }

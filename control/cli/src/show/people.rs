@@ -59,6 +59,7 @@ pub(super) fn status(answer: &Value) -> String {
             ("neighbours", "/neighbours"),
             ("tables", "/memory/used_bytes"),
             ("data plane deaths", "/dataplane_deaths"),
+            ("control deaths", "/control_deaths"),
             ("configuration", "/config"),
             ("version", "/version"),
             ("uptime seconds", "/uptime_seconds"),

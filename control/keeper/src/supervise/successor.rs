@@ -4,6 +4,7 @@ use tokio::time::Instant;
 
 use super::{Identities, Supervisor, observer};
 use crate::adopt::{self, Legacy};
+use crate::backoff::Record;
 use crate::child::Role;
 use crate::confine;
 use crate::error::KeeperError;
@@ -67,6 +68,8 @@ impl<'a> Supervisor<'a> {
         supervisor.control.at_work = true;
         supervisor.noted_data_plane = Some(noted_data_plane);
         supervisor.complete = true;
+        supervisor.control.deaths = Record::of_earlier(estate.control_incarnation.saturating_sub(1));
+        supervisor.data_plane.deaths = Record::of_earlier(estate.incarnation.saturating_sub(1));
         // First of all, so that control takes this connection for its channel.
         supervisor.control.send(Message::Ready(Ready::new(Ready::ADOPTED)), Vec::new());
         match data_plane {
@@ -79,6 +82,7 @@ impl<'a> Supervisor<'a> {
                 tracing::error!("the data plane died while there was no keeper, it is started again");
                 let incarnation = supervisor.workers.bury();
                 supervisor.control.send(store::down(incarnation), Vec::new());
+                supervisor.record_death(Role::DataPlane, "an unknown end");
                 // Control now hands its tables over, says that it is at work, and then it is started.
             }
         }
