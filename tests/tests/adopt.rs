@@ -203,8 +203,8 @@ fn another_configuration_is_a_fresh_start() {
     let host = lab.world.host("relay").expect("the relay's host");
     let mut again = Relay::start(&lab.world.lab, host, &config).expect("a fresh start");
     eventually("the new data plane", Deadline::seconds(10), || {
-        (again.part(Part::DataPlane)?.pid() != before && status(&again)["dataplane"] == "forwarding")
-            .then_some(())
+        let status = again.ask("status").ok()?;
+        (again.part(Part::DataPlane)?.pid() != before && status["dataplane"] == "forwarding").then_some(())
     })
     .unwrap_or_else(|_| panic!("no fresh start; {}", again.log()));
     assert!(again.log().contains("have been changed in the configuration"), "{}", again.log());
