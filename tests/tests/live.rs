@@ -4,7 +4,7 @@
 
 use rustix::process::Signal;
 use sixlane_lab::stream::{Pace, Stream, Way};
-use sixlane_lab::{Deadline, FarEnd, Host, Part, Topology, eventually};
+use sixlane_lab::{Deadline, FarEnd, Host, Part, eventually};
 use sixlane_tests::{Running, dropped};
 use std::fmt::Write as _;
 use std::net::Ipv6Addr;
@@ -159,45 +159,6 @@ fn a_deleted_interface_takes_its_routes_and_no_others() {
     leads(&lab, "2001:600::/64", |row| row.is_none());
     via(&lab, "0.0.0.0/0", "9.254.253.1");
     assert!(alarmed(&lab, "port_unfit"), "{:#}", status(&lab));
-}
-
-/// Two default routers: the second is taken while the kernel says that the first has failed, which it
-/// finds out by itself because the neighbour is managed. (Both are one machine here, so that the stream
-/// shows only that nothing stands still; the tables show which router is used.)
-#[test]
-fn a_dead_router_is_left_and_taken_again() {
-    let mut topology = Topology::first_light().expect("a topology");
-    let settings = topology.hosts.iter_mut().find(|host| host.name == "relay").expect("the relay");
-    for (name, value) in [
-        ("base_reachable_time_ms", "500"),
-        ("delay_first_probe_time", "1"),
-        ("interval_probe_time_ms", "500"),
-    ] {
-        settings.sysctl.insert(format!("net.ipv4.neigh.wan4.{name}"), value.to_owned());
-    }
-    let lab = Running::build(topology, FarEnd::RawSocket).expect("a running relay");
-    let (relay, isp) = (host(&lab, "relay"), host(&lab, "isp"));
-    isp.ip("addr add 9.254.253.2/24 dev north").expect("a second router");
-    relay.ip("route add default via 9.254.253.2 metric 100").expect("a second route");
-    let stream = Stream::start(&lab.world, Way::Encap, Pace::default()).expect("sockets");
-    flows(&lab, &stream);
-    via(&lab, "0.0.0.0/0", "9.254.253.1");
-    isp.run("nft add table arp dead").expect("nft");
-    isp.run("nft add chain arp dead in { type filter hook input priority 0 ; }").expect("nft");
-    isp.run("nft add rule arp dead in arp daddr ip 9.254.253.1 drop").expect("nft");
-    isp.run("nft add chain arp dead out { type filter hook output priority 0 ; }").expect("nft");
-    isp.run("nft add rule arp dead out arp saddr ip 9.254.253.1 drop").expect("nft");
-    let moved = eventually("the change of router", Deadline::seconds(30), || {
-        (route(&lab, "0.0.0.0/0")?["next_hop"] == "9.254.253.2").then_some(())
-    });
-    moved.unwrap_or_else(|error| panic!("{error}: {:?}; {}", route(&lab, "0.0.0.0/0"), lab.relay.log()));
-    flows(&lab, &stream);
-    isp.run("nft delete table arp dead").expect("nft");
-    let back = eventually("the way back", Deadline::seconds(30), || {
-        (route(&lab, "0.0.0.0/0")?["next_hop"] == "9.254.253.1").then_some(())
-    });
-    back.unwrap_or_else(|error| panic!("{error}; {}", lab.relay.log()));
-    flows(&lab, &stream);
 }
 
 /// FAIL-08: control sleeps while more changes than its socket holds happen; it notices and ends where the

@@ -24,6 +24,26 @@ fn a_gateway_that_moves_is_followed() {
     println!("the longest silence was {:?}", tally.longest_gap);
 }
 
+/// The same on the native side, by an unsolicited neighbour advertisement (RFC 4861 §7.2.6).
+#[test]
+fn a_native_gateway_that_moves_is_followed() {
+    let lab = Running::first_light(FarEnd::RawSocket).expect("a running relay");
+    let native = lab.world.host("host6").expect("host6");
+    lab.world
+        .host("relay")
+        .expect("relay")
+        .ip("-6 route add 2001:700::/32 via 2001:600::1")
+        .expect("a route");
+    native.sysctl("net.ipv6.conf.eth0.ndisc_notify", "1").expect("sysctl");
+    let stream = Stream::start(&lab.world, Way::Decap, Pace::default()).expect("sockets");
+    stream.progress(500, Deadline::seconds(10)).expect("flows");
+    native.ip("link set dev eth0 address 02:51:4c:00:00:08").expect("moved");
+    let resumed = stream.progress(2_000, Deadline::seconds(10));
+    resumed.unwrap_or_else(|error| panic!("{error}; {}", lab.relay.log()));
+    let tally = stream.finish().expect("stream");
+    println!("the longest silence was {:?}", tally.longest_gap);
+}
+
 /// A host on the relay's own link is nobody's gateway: it is asked for when a packet needs it.
 #[test]
 fn a_host_on_the_link_is_resolved_when_a_packet_needs_it() {
