@@ -21,6 +21,8 @@ pub(crate) enum Alarm {
     RelayAddress,
     /// A port's interface has been deleted, or changed so that it cannot be a port.
     PortUnfit,
+    /// The interface that took the place of a deleted one cannot be the port.
+    PortRefused,
     /// The XDP program's sets do not hold what they should.
     ProgramSets,
     /// The kernel's changes cannot be followed.
@@ -47,6 +49,7 @@ impl Alarm {
             Self::RouterAddress => "router_address",
             Self::RelayAddress => "relay_address",
             Self::PortUnfit => "port_unfit",
+            Self::PortRefused => "port_refused",
             Self::ProgramSets => "program_sets",
             Self::NetlinkBroken => "netlink_broken",
             Self::AdminSocket => "admin_socket",

@@ -118,6 +118,15 @@ pub enum FromKeeper {
     /// The keeper had died, and another one has taken over: it has to hear what this control has
     /// published, and may have missed what was sent last to the one before.
     Adopted,
+    /// A port whose interface was deleted works again, on the interface that has its name now.
+    PortBack(PortFact),
+    /// The interface that has the name of a deleted one cannot be the port: one sentence why.
+    PortRefused {
+        /// Index of the port.
+        port: u8,
+        /// Cause and remedy.
+        reason: String,
+    },
     /// Orderly stop: the program is detached and the data plane has ended. Take the fence away, end.
     Stop,
 }
@@ -148,6 +157,12 @@ pub enum ToKeeper {
         incarnation: u32,
         /// The sums in a sealed memory file.
         fd: OwnedFd,
+    },
+    /// The interface of a port was deleted, and there is another of its name: open sockets on it. Answered
+    /// with [`FromKeeper::PortBack`] or [`FromKeeper::PortRefused`].
+    PortMissing {
+        /// Index of the port.
+        port: u8,
     },
     /// A worker has shown no sign of life for `stuck_seconds`: kill and restart the data plane.
     RestartDataplane {

@@ -6,14 +6,14 @@ use std::os::fd::OwnedFd;
 
 use sixlane_tables::punt::NeighbourWanted;
 use sixlane_tables::spsc::{Consumer, PartnerLine};
+use sixlane_tables::worker::frame_state;
 use sixlane_tables::{NextHopId, SegmentError, SocketSnapshot, WorkerEpoch, WorkerView};
 
 use crate::figures::{Dead, Figures};
 
 /// A worker that is online and has not ended a turn for so long is stuck.
 pub(crate) const STUCK_NS: u64 = 100_000_000;
-/// Names of the states of a frame, by their byte in the ledger.
-pub(crate) const FRAME_STATES: [&str; 5] = ["free", "fill", "batch", "held", "tx"];
+pub(crate) use sixlane_tables::worker::FRAME_STATES;
 /// Most punted messages that are taken from one worker at a time.
 const PUNTS_MAX: usize = 256;
 
@@ -186,8 +186,8 @@ impl Workers {
             self.workers.get(&number).filter(|worker| worker.alive).map(|worker| worker.view.ledger());
         for byte in ledger.unwrap_or_default() {
             // A state that does not exist is counted nowhere, and so the sum tells of it.
-            if let Some(count) = census.get_mut(usize::from(byte)) {
-                *count += 1;
+            if let Some(state) = frame_state(byte) {
+                census[state] += 1;
             }
         }
         census

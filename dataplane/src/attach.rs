@@ -5,8 +5,9 @@ use crate::run::RunError;
 use sixlane_tables::worker::INTENTS_PER_PORT;
 use sixlane_tables::{Tables, WorkerLayout, WorkerSegment, WorkerView};
 use sixlane_xsk::ledger::INTENT_WORDS;
-use sixlane_xsk::{Ledger, Predecessor, RingSizes, Rings, TakeOver, Umem};
+use sixlane_xsk::{Handed, Ledger, Predecessor, RingSizes, Rings, TakeOver, Umem};
 use std::collections::BTreeMap;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32};
@@ -25,6 +26,7 @@ const ATTEMPTS: usize = 16;
 struct Socket {
     fd: OwnedFd,
     sizes: RingSizes,
+    number: u32,
 }
 
 /// What a worker gets.
@@ -54,9 +56,9 @@ impl Gathered {
                     share.umem = Some((fd, frames));
                     share.predecessor = predecessor;
                 }
-                FromKeeper::Queue { worker, port, queue, fd, sizes } => {
+                FromKeeper::Queue { worker, port, queue, fd, sizes, number } => {
                     let share = gathered.shares.entry(worker).or_default();
-                    share.sockets.insert((port, queue), Socket { fd, sizes });
+                    share.sockets.insert((port, queue), Socket { fd, sizes, number });
                 }
                 FromKeeper::Tables { set, segment, fd } => gathered.tables.push((set, segment, fd)),
                 FromKeeper::Start => return Ok(Some(gathered)),
@@ -121,7 +123,7 @@ impl Maps {
 }
 
 /// A worker's place and its rings, which it takes over.
-pub(crate) type Opened = (Station, Vec<Rings>);
+pub(crate) type Opened = (Station, Vec<Handed>);
 
 /// A worker's place: what it works on, mapped.
 pub(crate) struct Station {
@@ -129,8 +131,8 @@ pub(crate) struct Station {
     umem: Umem,
     /// The ledger and the intents of the worker that died here.
     predecessor: Option<(Vec<AtomicU8>, Vec<AtomicU32>)>,
-    /// The port of each socket, in their order.
-    pub(crate) ports: Vec<u8>,
+    /// Port and queue of each socket, in their order.
+    pub(crate) sockets: Vec<(u8, u16)>,
 }
 
 impl Station {
@@ -144,23 +146,28 @@ impl Station {
             let intents = view.intents().into_iter().map(AtomicU32::new).collect();
             (ledger, intents)
         });
-        let ports = share.sockets.keys().map(|&(port, _)| port).collect();
-        let rings = share.sockets.into_iter().map(|((port, queue), socket)| {
-            Rings::attach(socket.fd, socket.sizes).map_err(|source| RunError::Queue {
-                worker,
-                port,
-                queue,
-                source,
-            })
+        let sockets = share.sockets.keys().copied().collect();
+        let handed = share.sockets.into_iter().map(|((port, queue), socket)| {
+            let rings = match Rings::attach(socket.fd, socket.sizes) {
+                // Its interface was deleted: the place stays empty until there is another socket for it.
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => None,
+                rings => Some(rings.map_err(|source| RunError::Queue { worker, port, queue, source })?),
+            };
+            Ok(Handed { rings, number: socket.number })
         });
-        let rings = rings.collect::<Result<_, _>>()?;
-        Ok((Self { worker, umem, predecessor, ports }, rings))
+        let handed = handed.collect::<Result<_, _>>()?;
+        Ok((Self { worker, umem, predecessor, sockets }, handed))
+    }
+
+    /// The place of a queue among the worker's sockets.
+    pub(crate) fn place(&self, port: u8, queue: u16) -> Option<usize> {
+        self.sockets.iter().position(|&socket| socket == (port, queue))
     }
 
     /// Makes the worker's own segment, with room for what the tables and sockets need.
     pub(crate) fn create_segment(&self, maps: &Maps) -> Result<WorkerSegment, RunError> {
         let (adjacencies, ports) = counted(&maps.tables);
-        let intents = (self.ports.len() * INTENT_WORDS).div_ceil(INTENTS_PER_PORT) as u32;
+        let intents = (self.sockets.len() * INTENT_WORDS).div_ceil(INTENTS_PER_PORT) as u32;
         let layout = WorkerLayout {
             worker: self.worker,
             adjacencies,
@@ -176,13 +183,13 @@ impl Station {
     /// First step of taking over: whose is each frame?
     pub(crate) fn prepare<'a>(
         &'a self,
-        rings: Vec<Rings>,
+        handed: Vec<Handed>,
         segment: &'a WorkerSegment,
     ) -> Result<TakeOver<'a>, RunError> {
         let predecessor = self.predecessor.as_ref();
         let predecessor = predecessor.map(|(ledger, intents)| Predecessor { ledger, intents });
         let ledger = Ledger::new(segment.ledger());
-        TakeOver::prepare(&self.umem, rings, predecessor, ledger, segment.intents())
+        TakeOver::prepare(&self.umem, handed, predecessor, ledger, segment.intents())
             .map_err(|source| RunError::TakeOver { worker: self.worker, source })
     }
 }

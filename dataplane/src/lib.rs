@@ -22,6 +22,7 @@ pub mod null;
 mod pipeline;
 pub mod port;
 mod relay;
+mod replace;
 mod reply;
 mod rewrite;
 pub mod run;

@@ -7,7 +7,8 @@
 //! segments of the newest set of tables ([`FromKeeper::Tables`], from index 0), then
 //! [`FromKeeper::Start`]. The data plane answers with one [`ToKeeper::WorkerSegment`] per worker,
 //! [`ToKeeper::TablesMapped`] per segment and [`ToKeeper::Ready`] once every worker turns. Later only
-//! `Tables` and `Stop` follow.
+//! `Tables`, `Stop`, and `Queue` follow: the last when an interface that was deleted has been made again.
+//! It names a queue that the start had, and is answered with [`ToKeeper::SocketTaken`].
 
 use sixlane_xsk::RingSizes;
 use std::io;
@@ -40,6 +41,8 @@ pub enum FromKeeper {
         fd: OwnedFd,
         /// The sizes its rings were made with.
         sizes: RingSizes,
+        /// The keeper's number of this socket: no other ever has it.
+        number: u32,
     },
     /// A segment of tables; index 0 of a new set replaces the set before it.
     Tables {
@@ -86,6 +89,13 @@ pub enum ToKeeper {
     },
     /// All workers run.
     Ready,
+    /// A worker turns with the socket that was sent for this queue, and has given up the one before it.
+    SocketTaken {
+        /// The port's place in the configuration, from 0.
+        port: u8,
+        /// The port's receive queue.
+        queue: u16,
+    },
 }
 
 /// The connection to the keeper.

@@ -103,6 +103,11 @@ pub trait Port<'a> {
         QueueStatistics::default()
     }
 
+    /// Whether the port is no more. A system call.
+    fn gone(&self) -> bool {
+        false
+    }
+
     /// What to sleep on until something arrives; `None` where nothing can.
     fn fd(&self) -> Option<BorrowedFd<'_>>;
 }

@@ -6,18 +6,21 @@
 
 use crate::attach::{Gathered, Maps, Station};
 use crate::link::{FromKeeper, KeeperLink, ToKeeper};
-use crate::mailbox::Mailbox;
+use crate::mailbox::{FreshSocket, Mailbox};
 use crate::port::XdpPort;
 use crate::tick::{Pace, clock};
 use crate::worker::Worker;
 use core_affinity::CoreId;
 use sixlane_tables::{SegmentError, Tables, WorkerSegment};
-use sixlane_xsk::TakeOver;
 use sixlane_xsk::handover::TakeOverError;
+use sixlane_xsk::{Rings, TakeOver};
 use std::io::{self, Write};
 use std::sync::{Arc, Barrier};
 use std::thread::{Builder, Scope};
 use std::time::Duration;
+
+/// How long the attach thread waits for a worker that turns to take what was left for it.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a worker does when nothing arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,14 +122,14 @@ pub enum RunError {
 pub fn run(mut link: Box<dyn KeeperLink>, options: &RunOptions) -> Result<(), RunError> {
     let Some(gathered) = Gathered::receive(link.as_mut())? else { return Ok(()) };
     let (opened, maps) = gathered.open(link.as_mut())?;
-    let (stations, rings): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
+    let (stations, handed): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
     let mut segments = Vec::with_capacity(stations.len());
     for station in &stations {
         segments.push(station.create_segment(&maps)?);
     }
     let mut successors = Vec::with_capacity(stations.len());
-    for ((station, segment), rings) in stations.iter().zip(&segments).zip(rings) {
-        successors.push(station.prepare(rings, segment)?);
+    for ((station, segment), handed) in stations.iter().zip(&segments).zip(handed) {
+        successors.push(station.prepare(handed, segment)?);
         // From here on the next successor reads this segment: only then an index may move.
         let fd = segment.segment().share().map_err(RunError::Link)?;
         link.send(ToKeeper::WorkerSegment { worker: station.worker, fd }).map_err(RunError::Link)?;
@@ -152,7 +155,7 @@ pub fn run(mut link: Box<dyn KeeperLink>, options: &RunOptions) -> Result<(), Ru
             return Err(give_up(error, options));
         }
         if link.send(ToKeeper::Ready).is_ok() {
-            serve(link.as_mut(), maps, &mailboxes, &returned);
+            serve(link.as_mut(), maps, &stations, &mailboxes, &returned);
         }
         if options.confinement.is_some() && mailboxes.iter().all(Mailbox::stopped) {
             parted.wait();
@@ -189,6 +192,7 @@ fn give_up(error: RunError, options: &RunOptions) -> RunError {
 fn serve(
     link: &mut dyn KeeperLink,
     mut maps: Maps,
+    stations: &[Station],
     mailboxes: &[Mailbox],
     returned: &crossbeam_channel::Receiver<Arc<Tables>>,
 ) {
@@ -204,8 +208,19 @@ fn serve(
                 let _ = link.send(answer);
             }
             Ok(FromKeeper::Stop) => return mailboxes.iter().for_each(Mailbox::stop),
-            // Frames and sockets are fixed at the start.
-            Ok(FromKeeper::Umem { .. } | FromKeeper::Queue { .. } | FromKeeper::Start) => {}
+            Ok(FromKeeper::Queue { worker, port, queue, fd, sizes, number }) => {
+                let at = stations.iter().zip(mailboxes).find(|(station, _)| station.worker == worker);
+                let place = at.and_then(|(station, mailbox)| Some((station.place(port, queue)?, mailbox)));
+                // A socket whose rings cannot be mapped has died meanwhile, and another will follow.
+                let rings = Rings::attach(fd, sizes).ok();
+                if let (Some((socket, mailbox)), Some(rings)) = (place, rings)
+                    && mailbox.hand_over(FreshSocket { socket, port, number, rings }, PATIENCE)
+                {
+                    let _ = link.send(ToKeeper::SocketTaken { port, queue });
+                }
+            }
+            // Frames are fixed at the start.
+            Ok(FromKeeper::Umem { .. } | FromKeeper::Start) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => return,
         }
@@ -216,7 +231,7 @@ fn serve(
 /// that does not turn keeps its own until it does.
 fn take_down(workers: usize, returned: &crossbeam_channel::Receiver<Arc<Tables>>) {
     for _ in 0..workers {
-        if returned.recv_timeout(Duration::from_secs(1)).is_err() {
+        if returned.recv_timeout(PATIENCE).is_err() {
             return;
         }
     }
@@ -263,8 +278,10 @@ impl<'env> Life<'env> {
 
     fn live(self, successor: TakeOver<'env>) {
         let (pool, queues) = successor.resume();
-        let ports = queues.into_iter().zip(&self.station.ports);
-        let ports = ports.map(|(queue, &index)| XdpPort::new(queue, index)).collect();
+        // Room for all, also for those whose interface is away now: a worker does not allocate.
+        let mut ports = Vec::with_capacity(queues.len());
+        let sockets = queues.into_iter().zip(&self.station.sockets);
+        ports.extend(sockets.filter_map(|(queue, &(port, _))| Some(XdpPort::new(queue?, port))));
         let mut worker = Worker::new(ports, pool, self.segment, self.tables, clock());
         let mut pace = Pace::new(self.idle);
         let confined = self.steps.confinement.map_or(Ok(()), |confinement| (confinement.worker)());
@@ -274,8 +291,14 @@ impl<'env> Life<'env> {
         }
         while !self.mailbox.stopped() {
             let count = worker.turn(clock());
-            if let Some(tables) = self.mailbox.take() {
-                self.mailbox.give_back(worker.adopt(tables));
+            if self.mailbox.fresh() {
+                if let Some(tables) = self.mailbox.take() {
+                    self.mailbox.give_back(worker.adopt(tables));
+                }
+                worker.take_sockets(self.mailbox);
+            }
+            if worker.port_lost {
+                worker.part_with_lost(self.mailbox);
             }
             if pace.tired(count) {
                 worker.sleep();

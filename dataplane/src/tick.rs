@@ -69,6 +69,7 @@ impl<'a, P: Port<'a>> Worker<'a, P> {
     #[cold]
     fn note_losses(&mut self, now: u64) {
         self.next_losses = now + LOSSES;
+        self.port_lost |= self.ports.iter().any(P::gone);
         for (index, shared) in self.segment.ports().iter().enumerate() {
             let mut sum = SocketSnapshot::default();
             for port in self.ports.iter().filter(|port| usize::from(port.index()) == index) {
@@ -107,6 +108,7 @@ impl<'a, P: Port<'a>> Worker<'a, P> {
         let rest = Timespec { tv_sec: 0, tv_nsec: self.rest().subsec_nanos().into() };
         self.segment.epoch().go_offline();
         let mut sockets = self.ports.iter().filter_map(P::fd);
+        // Interrupted, timed out or ready: the next turn looks for itself.
         if let Some(first) = sockets.next() {
             // A fixed array, because a worker does not allocate: unused places repeat the first socket.
             let mut watched: [PollFd<'_>; PORTS] = std::array::from_fn(|_| {
@@ -114,8 +116,9 @@ impl<'a, P: Port<'a>> Worker<'a, P> {
             });
             // The first socket fills what is left over; with more than 64 sockets it is still in.
             watched[PORTS - 1] = PollFd::from_borrowed_fd(first, PollFlags::IN);
-            // Interrupted, timed out or ready: the next turn looks for itself.
             let _ = poll(&mut watched, Some(&rest));
+        } else {
+            let _ = poll(&mut [], Some(&rest));
         }
         self.segment.epoch().go_online(self.tables.token());
     }

@@ -12,7 +12,7 @@ use crate::scene::{Origin, Scene};
 use sixlane_tables::settings::PORTS;
 use sixlane_tables::{Corrupt, Settings, Tables, WorkerSegment};
 use sixlane_tunnel::Reason;
-use sixlane_xsk::FramePool;
+use sixlane_xsk::{FramePool, WakeError};
 use std::sync::Arc;
 
 /// No port of the worker.
@@ -27,6 +27,8 @@ pub struct Worker<'a, P> {
     first: usize,
     /// When the kernel is asked next what it dropped, in nanoseconds.
     pub(crate) next_losses: u64,
+    /// The interface of some port was deleted, as it seems.
+    pub(crate) port_lost: bool,
     pub(crate) pool: FramePool<'a>,
     pub(crate) segment: &'a WorkerSegment,
     pub(crate) tables: Arc<Tables>,
@@ -51,13 +53,11 @@ impl<'a, P: Port<'a>> Worker<'a, P> {
         segment.epoch().go_online(tables.token());
         let settings = tables.enter().map_or_else(|Corrupt| Settings::default(), |view| *view.settings());
         let pipeline = Box::new(Pipeline::new(segment, &tables, &settings, now));
-        let mut egress = [ABSENT; PORTS];
-        for (place, port) in ports.iter().enumerate().rev() {
-            egress[usize::from(port.index()) % PORTS] = place as u8;
-        }
+        let egress = egress(&ports);
         Self {
             ports,
             egress,
+            port_lost: false,
             first: 0,
             next_losses: now,
             pool,
@@ -158,7 +158,24 @@ impl<'a, P: Port<'a>> Worker<'a, P> {
         ports.iter_mut().for_each(|port| port.release_received(pool));
         for port in ports {
             // A port that cannot send now keeps what was queued; when its ring is full, `tx_full` tells.
-            let _ = port.wake();
+            if port.wake() == Err(WakeError::Gone) {
+                self.port_lost = true;
+            }
         }
     }
+
+    /// The ports are other ones than before.
+    pub(crate) fn ports_changed(&mut self) {
+        self.egress = egress(&self.ports);
+        self.first = 0;
+    }
+}
+
+/// The place in `ports` of the first queue of each port.
+fn egress<'a, P: Port<'a>>(ports: &[P]) -> [u8; PORTS] {
+    let mut egress = [ABSENT; PORTS];
+    for (place, port) in ports.iter().enumerate().rev() {
+        egress[usize::from(port.index()) % PORTS] = place as u8;
+    }
+    egress
 }

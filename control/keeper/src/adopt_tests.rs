@@ -104,6 +104,7 @@ fn descriptors_that_are_something_else_are_refused() {
         queues: 1,
         ifindex: 1,
         flags: 0,
+        number: 1,
         rings: Rings { rx: 8, tx: 8, fill: 8, completion: 8 },
         name: Text::new("wan4"),
         driver: Text::new(""),

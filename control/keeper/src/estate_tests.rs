@@ -48,6 +48,7 @@ fn every_parcel_has_a_name_of_its_own() {
             queues: 64,
             ifindex: 1,
             flags: 0,
+            number: 1,
             rings: Rings { rx: 1, tx: 1, fill: 1, completion: 1 },
             name: Text::new(""),
             driver: Text::new(""),

@@ -17,6 +17,7 @@ use crate::protocol::{self, Link, MAX_WORKERS, Message, Port, Segment, Text};
 use crate::store::Parcel;
 
 mod adopted;
+mod back;
 
 /// A port as it was found.
 #[derive(Debug)]
@@ -27,13 +28,21 @@ pub(crate) struct HeldPort {
     driver: String,
 }
 
+/// The socket of a queue. It keeps its place when its interface is deleted.
+pub(crate) struct HeldSocket {
+    port: u16,
+    queue: u16,
+    /// No other socket ever has the number.
+    number: u32,
+    fd: Rc<OwnedFd>,
+}
+
 /// Memory and sockets of one worker.
 struct HeldWorker {
     /// Keeps the kernel's registration of the memory mapped.
     umem: Umem,
     memory: Rc<OwnedFd>,
-    /// Port, queue, socket.
-    sockets: Vec<(u16, u16, Rc<OwnedFd>)>,
+    sockets: Vec<HeldSocket>,
     zero_copy: bool,
 }
 
@@ -52,6 +61,8 @@ pub(crate) struct Held {
     rings: RingSizes,
     mode: AttachMode,
     links: Vec<Rc<OwnedFd>>,
+    /// Number of the newest socket.
+    newest: u32,
 }
 
 impl Held {
@@ -92,6 +103,7 @@ impl Held {
             rings,
             mode,
             links: Vec::new(),
+            newest: 0,
         };
         held.open_workers(plan)?;
         Ok(held)
@@ -108,7 +120,11 @@ impl Held {
         };
         for worker in 0..self.cores.len() {
             run_on(self.cores[worker]);
-            let (opened, because) = self.open_worker(worker, plan.frames, mode)?;
+            let (mut opened, because) = self.open_worker(worker, plan.frames, mode)?;
+            for socket in &mut opened.sockets {
+                self.newest += 1;
+                socket.number = self.newest;
+            }
             if let Some(port) = because {
                 tracing::info!("all ports run in copy mode: the driver of {port} has no zero-copy");
                 mode = socket::Mode::Copy;
@@ -150,7 +166,7 @@ impl Held {
         let sockets = queues
             .into_iter()
             .zip(opened.sockets)
-            .map(|((port, queue), socket)| (port, queue, Rc::new(socket)))
+            .map(|((port, queue), fd)| HeldSocket { port, queue, number: 0, fd: Rc::new(fd) })
             .collect();
         let worker = HeldWorker { umem, memory: Rc::new(descriptor), sockets, zero_copy: opened.zero_copy };
         Ok((worker, opened.copy_because.map(|error| error.interface().to_owned())))
@@ -201,7 +217,12 @@ impl Held {
 
     /// The ports, as control has to know them.
     pub(crate) fn port_messages(&self) -> Vec<Port> {
-        (0..).zip(&self.ports).map(|(index, _)| self.port(index, 0, 0)).collect()
+        (0..).zip(&self.ports).map(|(index, _)| self.port_message(index)).collect()
+    }
+
+    /// A port, as control has to know it.
+    pub(crate) fn port_message(&self, index: u16) -> Port {
+        self.port(index, 0, 0)
     }
 
     fn port(&self, index: u16, queue: u16, worker: u16) -> Port {
@@ -215,6 +236,7 @@ impl Held {
             queues: port.queues,
             ifindex: port.ifindex,
             flags: if zero_copy { Port::ZERO_COPY } else { 0 } | if generic { Port::GENERIC } else { 0 },
+            number: 0,
             rings: protocol::Rings {
                 rx: self.rings.rx,
                 tx: self.rings.tx,
@@ -251,11 +273,13 @@ impl Held {
             Segment { worker: u32::from(worker), frames: held.umem.frames(), ..Segment::new(Segment::UMEM) };
         let memory = std::iter::once(Rc::clone(&held.memory)).chain(predecessor).collect();
         let mut parcels = vec![(Message::Segment(umem), memory)];
-        parcels.extend(held.sockets.iter().map(|(port, queue, socket)| {
-            let message = Message::Port(self.port(*port, *queue, worker));
-            (message, vec![Rc::clone(socket)])
-        }));
+        parcels.extend(held.sockets.iter().map(|socket| self.socket_parcel(worker, socket)));
         parcels
+    }
+
+    fn socket_parcel(&self, worker: u16, socket: &HeldSocket) -> Parcel {
+        let port = Port { number: socket.number, ..self.port(socket.port, socket.queue, worker) };
+        (Message::Port(port), vec![Rc::clone(&socket.fd)])
     }
 
     /// Whether the program is attached.
@@ -268,12 +292,8 @@ impl Held {
     /// # Errors
     /// [`KeeperError::Resource`]; ports that were attached already are detached again.
     pub(crate) fn attach(&mut self) -> Result<(), KeeperError> {
-        for (port, queue, socket) in self.workers.iter().flat_map(|worker| &worker.sockets) {
-            let index = u8::try_from(*port).unwrap_or(u8::MAX);
-            self.program
-                .maps()
-                .set_socket(index, *queue, socket.as_fd())
-                .map_err(|error| KeeperError::Resource(format!("cannot put the socket of queue {queue} of {} into the program's map ({error}): lower the number of queues with ethtool -L", self.ports[usize::from(*port)].name)))?;
+        for socket in self.workers.iter().flat_map(|worker| &worker.sockets) {
+            self.feed(socket)?;
         }
         let mut links = Vec::new();
         for port in &self.ports {
@@ -282,6 +302,16 @@ impl Held {
         }
         self.links = links;
         Ok(())
+    }
+
+    /// Puts a socket into the program's map.
+    fn feed(&self, socket: &HeldSocket) -> Result<(), KeeperError> {
+        let HeldSocket { port, queue, fd, .. } = socket;
+        let index = u8::try_from(*port).unwrap_or(u8::MAX);
+        self.program
+            .maps()
+            .set_socket(index, *queue, fd.as_fd())
+            .map_err(|error| KeeperError::Resource(format!("cannot put the socket of queue {queue} of {} into the program's map ({error}): lower the number of queues with ethtool -L", self.ports[usize::from(*port)].name)))
     }
 
     /// The links, which children hold so that the program outlives the keeper.

@@ -112,7 +112,8 @@ pub struct Plan {
     pub cores: [u16; MAX_WORKERS],
 }
 
-/// A port. To the data plane once for each queue with the socket; to control once, without.
+/// A port. To the data plane once for each queue with the socket; to control once, without. Again, for
+/// a port whose interface was deleted and made again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Port {
@@ -128,6 +129,8 @@ pub struct Port {
     pub ifindex: u32,
     /// [`Port::ZERO_COPY`], [`Port::GENERIC`].
     pub flags: u32,
+    /// The keeper's number of the socket, from 1; no other ever has it.
+    pub number: u32,
     /// Ring sizes of the socket.
     pub rings: Rings,
     /// Name of the interface.
@@ -240,6 +243,9 @@ impl Ready {
     pub const FAILED: u32 = 7;
     /// Data plane: a segment of tables is not usable, the sentence says why.
     pub const REFUSED: u32 = 8;
+    /// Keeper to control: the interface of port `index` was made again and is not usable, the sentence
+    /// says why.
+    pub const PORT_REFUSED: u32 = 9;
     /// Successor of the keeper to control: everything is taken over, this is your channel from now on.
     pub const ADOPTED: u32 = 32;
 
@@ -275,7 +281,8 @@ impl Retire {
     }
 }
 
-/// A socket that the data plane no longer touches.
+/// A socket that the data plane no longer touches: it works with the one that came after it. From control
+/// (queue 0): the port's interface was deleted, and there is another of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct PortReturned {

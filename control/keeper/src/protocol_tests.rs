@@ -22,6 +22,7 @@ fn port() -> Port {
         queues: 4,
         ifindex: 5,
         flags: Port::ZERO_COPY,
+        number: 6,
         rings: Rings { rx: 2048, tx: 2048, fill: 4096, completion: 2048 },
         name: Text::new("wan4"),
         driver: Text::new("veth"),

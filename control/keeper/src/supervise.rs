@@ -31,6 +31,7 @@ use crate::host;
 use crate::name::Name;
 use crate::plan::Plan;
 use crate::protocol::{Message, Ready, Retire, Segment};
+use crate::returns::{self, Returns};
 use crate::runtime::{NotedChild, RuntimeDirectory};
 use crate::signals::{Signals, Told};
 use crate::store::{self, Parcel, TableStore, WorkerStore};
@@ -195,6 +196,7 @@ struct Supervisor<'a> {
     observer: ObserverPost,
     tables: TableStore,
     workers: WorkerStore,
+    returns: Returns,
     /// Number of the living or last data plane, from 1.
     incarnation: u32,
     /// Number of the living or last control, from 1.
@@ -228,6 +230,7 @@ impl<'a> Supervisor<'a> {
             observer: ObserverPost::default(),
             tables: TableStore::default(),
             workers: WorkerStore::default(),
+            returns: Returns::default(),
             incarnation: 0,
             control_incarnation: 0,
             refusal: None,
@@ -363,6 +366,7 @@ impl<'a> Supervisor<'a> {
                 self.observer.post.send(message, fds);
             }
             (Message::Ready(ready), _) => return self.control_says(&ready),
+            (Message::PortReturned(returned), _) => self.port_back(returned.port),
             (Message::Retire(retire), _) if retire.what == Retire::RESTART_DATA_PLANE => {
                 tracing::error!("the data plane is restarted: {}", retire.text.get());
                 if let Some(child) = &self.data_plane.child {
@@ -412,12 +416,57 @@ impl<'a> Supervisor<'a> {
                 Ready::AT_WORK => return self.data_plane_works(),
                 other => tracing::warn!("the data plane sent notice {other}"),
             },
-            (Message::PortReturned(_), _) => {}
+            (Message::PortReturned(returned), _) => {
+                if let Some(port) = self.returns.taken(returned) {
+                    self.attach_again(port);
+                }
+            }
             (message, _) => {
                 tracing::warn!("the data plane sent what the keeper does not expect: {message:?}");
             }
         }
         Ok(())
+    }
+
+    /// Control sees an interface of the name of a port whose own was deleted.
+    fn port_back(&mut self, port: u16) {
+        match self.held.reopen(port) {
+            Ok(sockets) if sockets.is_empty() => match self.returns.lacks(port) {
+                Some(0) => self.attach_again(port),
+                // Asked for again: the data plane may not have been able to take them.
+                Some(_) => self.data_plane.send_all(self.held.socket_parcels(port)),
+                // The keeper before this one had got so far.
+                None if !self.held.attached_at(port) => {
+                    let sockets = self.held.socket_parcels(port);
+                    self.returns.begin(port, &sockets);
+                    self.data_plane.send_all(sockets);
+                }
+                // Control, which is new, has not heard of it.
+                None => self.control.send(Message::Port(self.held.port_message(port)), Vec::new()),
+            },
+            Ok(sockets) => {
+                self.returns.begin(port, &sockets);
+                self.data_plane.send_all(sockets);
+            }
+            Err(error) => self.control.send(returns::refused(port, &error.to_string()), Vec::new()),
+        }
+    }
+
+    /// The data plane has the sockets of a port that is back: the program is attached, last of all.
+    fn attach_again(&mut self, port: u16) {
+        match self.held.attach_again(port) {
+            Ok(()) => {
+                let name = self.held.port_names().into_iter().nth(usize::from(port)).unwrap_or_default();
+                tracing::info!("{name} is back: its interface has been made again");
+                self.control.send_all(self.held.link_parcels());
+                self.data_plane.send_all(self.held.link_parcels());
+                self.control.send(Message::Port(self.held.port_message(port)), Vec::new());
+            }
+            Err(error) => {
+                self.returns.unattached(port);
+                self.control.send(returns::refused(port, &error.to_string()), Vec::new());
+            }
+        }
     }
 
     /// All workers turn: the first time the program is attached, last of all.
@@ -431,6 +480,9 @@ impl<'a> Supervisor<'a> {
             self.data_plane.send_all(self.held.link_parcels());
             self.control.send(Message::Ready(Ready::new(Ready::ATTACHED)), Vec::new());
             tracing::info!("forwarding on {}", self.held.port_names().join(", "));
+        }
+        for port in self.returns.all() {
+            self.attach_again(port);
         }
         self.start_observer()
     }

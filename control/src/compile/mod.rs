@@ -23,7 +23,7 @@ use crate::alarms::Alarm;
 use crate::config::Checked;
 use crate::config::checked::Bogons;
 use crate::kernel::{Kernel, Pending};
-use crate::link::PlanFacts;
+use crate::link::{PlanFacts, PortFact};
 use crate::neighbours::OnLink;
 use crate::netlink::request::Key;
 
@@ -106,9 +106,19 @@ impl Input<'_> {
 /// # Errors
 /// One sentence with cause and remedy: the relay cannot start like this.
 pub(crate) fn compile(input: Input<'_>) -> Result<Desired, String> {
+    let mut alarms = Vec::new();
+    let away = |port: &PortFact| !input.kernel.links.contains_key(&port.ifindex);
+    if input.plan.ports.iter().any(away) {
+        // A control that is started again while an interface is away, perhaps with addresses that are
+        // needed: the other ports go on, and what is wrong is an alarm.
+        let router = settings::router_address(input, &mut alarms).unwrap_or_else(|sentence| {
+            alarms.push((Alarm::RouterAddress, sentence));
+            Ipv6Addr::UNSPECIFIED
+        });
+        return Ok(build(input, router, alarms));
+    }
     check_ports(input)?;
     check_sixtofour(input)?;
-    let mut alarms = Vec::new();
     let router = settings::router_address(input, &mut alarms)?;
     Ok(build(input, router, alarms))
 }
@@ -121,7 +131,7 @@ fn build(input: Input<'_>, router: Ipv6Addr, mut alarms: Vec<(Alarm, String)>) -
         classes: classes::classes(input),
         settings: settings::settings(input, router),
         sets: sets(input),
-        ports: input.plan.ports.iter().map(|port| (port.ifindex, port.index)).collect(),
+        ports: port_numbers(input.plan),
         gateways: BTreeSet::new(),
         on_link: Vec::new(),
         alarms,
@@ -153,6 +163,7 @@ impl Desired {
         });
         state_alarms(input, &mut alarms);
         self.alarms = alarms;
+        self.ports = port_numbers(input.plan);
         let settings = settings::settings(input, router);
         let (classes, sets) = (classes::classes(input), sets(input));
         let changed = (&settings, &classes, &sets) != (&self.settings, &self.classes, &self.sets);
@@ -197,6 +208,12 @@ impl Desired {
     }
 }
 
+/// The ports by the numbers of their interfaces. A port gets another number when its interface was
+/// deleted and made again.
+fn port_numbers(plan: &PlanFacts) -> BTreeMap<u32, u8> {
+    plan.ports.iter().map(|port| (port.ifindex, port.index)).collect()
+}
+
 fn state_alarms(input: Input<'_>, alarms: &mut Vec<(Alarm, String)>) {
     if input.kernel.links.values().any(|link| link.name == "sit0") {
         alarms.push((
@@ -218,7 +235,8 @@ fn check_ports(input: Input<'_>) -> Result<(), String> {
     for port in &input.plan.ports {
         let Some(link) = input.kernel.links.get(&port.ifindex) else {
             return Err(format!(
-                "the interface \"{}\" has gone since its port was opened: bring it back and start sixlane again",
+                "the interface \"{}\" has gone since its port was opened: bring it back, and the port is used \
+                 again",
                 port.name
             ));
         };

@@ -26,6 +26,11 @@ pub(super) fn settings(input: Input<'_>, router: Ipv6Addr) -> Settings {
         port_count: u32::try_from(input.plan.ports.len()).unwrap_or(0),
         ..Settings::default()
     };
+    if router.is_unspecified() {
+        // Better no errors than errors from nobody.
+        (settings.errors_per_second, settings.errors_burst) = (0, 0);
+        (settings.ptb_per_second, settings.ptb_burst) = (0, 0);
+    }
     if let Some(section) = &config.sixtofour {
         settings.sixtofour_enabled = 1;
         settings.sixtofour = relay_params(section);

@@ -310,11 +310,16 @@ fn an_address_on_no_interface_is_a_sentence_with_a_remedy() {
 }
 
 #[test]
-fn a_port_that_has_gone_is_a_sentence() {
+fn a_port_that_has_gone_with_its_addresses_is_an_alarm_and_no_refusal() {
     let mut kernel = kernel();
     kernel.links.remove(&WAN6);
-    let error = compiled(TEXT, &kernel).unwrap_err();
-    assert!(error.contains("\"wan6\""), "{error}");
+    kernel.addresses.retain(|own| own.address.is_ipv4());
+    let text = TEXT.replace("[router]", "").replace("ipv6_address = \"2001:600::fe\"", "");
+    let desired = compiled(&text, &kernel).unwrap();
+    let raised: Vec<_> = desired.alarms.iter().map(|(alarm, _)| *alarm).collect();
+    assert!(raised.contains(&Alarm::PortUnfit) && raised.contains(&Alarm::RouterAddress), "{raised:?}");
+    assert!(desired.alarms.iter().any(|(_, text)| text.contains("\"wan6\"")), "{:?}", desired.alarms);
+    assert_eq!((desired.settings.errors_per_second, desired.settings.ptb_per_second), (0, 0));
 }
 
 #[test]

@@ -38,6 +38,15 @@ impl Rib {
         self.routes.keys().copied()
     }
 
+    /// The prefixes that some route leads over an interface.
+    pub(crate) fn over(&self, ifindex: u32) -> impl Iterator<Item = IpNet> + '_ {
+        let uses = move |route: &Route| match &route.action {
+            Action::Paths(paths) => paths.iter().any(|path| path.ifindex == ifindex),
+            _ => false,
+        };
+        self.routes.iter().filter(move |(_, routes)| routes.iter().any(uses)).map(|(net, _)| *net)
+    }
+
     /// Takes a route behind those that are there, as a dump tells it. (A dump tells some IPv6 routes twice
     /// when others come in the middle of it.)
     pub(crate) fn push(&mut self, route: Route) {

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::RunOptions;
 use super::deaths::Deaths;
 use super::follow::Follow;
+use super::ports::Missing;
 use super::queues::Queues;
 use super::start::tables_full;
 use crate::admin;
@@ -92,6 +93,7 @@ pub(super) struct Control {
     pub(super) deaths: Deaths,
     /// Who counts the ports' queues.
     pub(super) queues: Queues,
+    pub(super) missing: Missing,
 }
 
 impl Control {
@@ -109,6 +111,7 @@ impl Control {
             restart_asked: 0,
             deaths: Deaths::default(),
             queues: Queues::default(),
+            missing: Missing::default(),
         }
     }
 
@@ -156,6 +159,8 @@ impl Control {
                     self.apply_again();
                 }
             }
+            FromKeeper::PortBack(fact) => self.port_back(fact),
+            FromKeeper::PortRefused { port, reason } => self.port_refused(port, reason),
             other => tracing::warn!("the keeper said {other:?}, which has no place here"),
         }
     }
@@ -205,6 +210,7 @@ impl Control {
         self.mend_sets();
         self.deaths_over(now);
         self.watch_queues();
+        self.miss_ports(now);
     }
 
     fn take_punts(&mut self) {

@@ -41,7 +41,7 @@ pub(super) struct Follow {
     unsure: u32,
     unsure_ns: u64,
     /// The program's sets lack something.
-    sets: bool,
+    pub(super) sets: bool,
 }
 
 impl Control {
@@ -178,7 +178,7 @@ impl Control {
         self.follow.unsure_ns = end.saturating_add(pause << self.follow.unsure.min(UNSURE_MAX));
     }
 
-    fn read_neighbours(&mut self) {
+    pub(super) fn read_neighbours(&mut self) {
         match kernel::read_neighbours(&mut self.parts.requests) {
             Ok(mut known) => {
                 known.retain(|neighbour| self.parts.desired.ports.contains_key(&neighbour.ifindex));
@@ -193,7 +193,7 @@ impl Control {
     }
 
     /// Compiles and publishes what is heard.
-    fn publish_followed(&mut self) {
+    pub(super) fn publish_followed(&mut self) {
         if !self.follow.pending.work() {
             return;
         }
@@ -210,6 +210,7 @@ impl Control {
         }
         if state {
             self.state_alarms();
+            self.miss_ports(now_ns());
         }
         self.publish_changes(&changes, &sets);
         let known = |link| links.binary_search(link).is_ok();

@@ -10,6 +10,7 @@ mod deaths;
 mod follow;
 mod keeper;
 mod memory;
+mod ports;
 mod queues;
 mod start;
 mod wait;

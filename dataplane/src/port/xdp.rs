@@ -19,6 +19,18 @@ impl<'a> XdpPort<'a> {
     }
 }
 
+impl<'a> XdpPort<'a> {
+    /// The socket.
+    pub(crate) fn queue(&self) -> &Queue<'a> {
+        &self.queue
+    }
+
+    /// The socket itself.
+    pub(crate) fn into_queue(self) -> Queue<'a> {
+        self.queue
+    }
+}
+
 impl<'a> Port<'a> for XdpPort<'a> {
     fn index(&self) -> u8 {
         self.index
@@ -70,6 +82,10 @@ impl<'a> Port<'a> for XdpPort<'a> {
     fn losses(&self) -> QueueStatistics {
         // A socket that cannot be asked has gone with its port.
         self.queue.statistics().unwrap_or_default()
+    }
+
+    fn gone(&self) -> bool {
+        self.queue.gone()
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {

@@ -24,6 +24,23 @@ use crate::sync::AtomicU32;
 /// Intent words of a port (the meaning is xsk's: one a ring whose producer the worker is).
 pub const INTENTS_PER_PORT: usize = 4;
 
+/// The states of a frame in the order of [`frame_state`].
+pub const FRAME_STATES: [&str; 5] = ["free", "fill", "batch", "held", "tx"];
+
+/// Which of [`FRAME_STATES`] a byte of the frame ledger stands for; `None` for a byte that no worker
+/// writes. (The meaning is xsk's: of frames that are the kernel's the byte also names the socket.)
+#[must_use]
+pub const fn frame_state(byte: u8) -> Option<usize> {
+    match byte {
+        0 => Some(0),
+        1 | 16..=127 => Some(1),
+        2 => Some(2),
+        3 => Some(3),
+        4 | 128.. => Some(4),
+        5..=15 => None,
+    }
+}
+
 /// The sizes of a worker's segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkerLayout {

@@ -8,10 +8,11 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU8, AtomicU32};
 use std::time::{Duration, Instant};
 
+use sixlane_xsk::ledger::INTENT_WORDS;
 use sixlane_xsk::program::{AttachMode, load};
 use sixlane_xsk::socket::{Mode, Target, open_worker};
 use sixlane_xsk::uapi::{FORWARD_ALL, Port};
-use sixlane_xsk::{FramePool, Ledger, Memory, Queue, Received, RingSizes, Rings, TakeOver, Umem};
+use sixlane_xsk::{FramePool, Handed, Ledger, Memory, Queue, Received, RingSizes, Rings, TakeOver, Umem};
 
 /// One end of the splice.
 struct End {
@@ -61,11 +62,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     let ledger: Vec<AtomicU8> = (0..frames).map(|_| AtomicU8::new(0)).collect();
-    let intents: Vec<AtomicU32> = (0..4).map(|_| AtomicU32::new(0)).collect();
-    let rings: Result<Vec<Rings>, _> =
-        opened.sockets.into_iter().map(|socket| Rings::attach(socket, sizes)).collect();
-    let take_over = TakeOver::prepare(&umem, rings?, None, Ledger::new(&ledger), &intents)?;
-    let (mut pool, mut queues) = take_over.resume();
+    let intents: Vec<AtomicU32> = (0..2 * INTENT_WORDS).map(|_| AtomicU32::new(0)).collect();
+    let mut handed = Vec::new();
+    for (number, socket) in (1..).zip(opened.sockets) {
+        handed.push(Handed { rings: Some(Rings::attach(socket, sizes)?), number });
+    }
+    let take_over = TakeOver::prepare(&umem, handed, None, Ledger::new(&ledger), &intents)?;
+    let (mut pool, queues) = take_over.resume();
+    let mut queues: Vec<Queue<'_>> = queues.into_iter().flatten().collect();
     for queue in &mut queues {
         queue.refill(&mut pool);
     }

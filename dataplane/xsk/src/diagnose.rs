@@ -100,6 +100,11 @@ impl SetupError {
         self.step
     }
 
+    /// The kernel's error number, if there was one.
+    pub(crate) fn raw_os_error(&self) -> Option<i32> {
+        self.source.raw_os_error()
+    }
+
     /// True if the driver cannot do what was asked, so that a humbler mode may succeed.
     #[must_use]
     pub fn is_unsupported(&self) -> bool {

@@ -33,12 +33,21 @@
 //! next successor reads. Only after that [`TakeOver::resume`] moves an index. The kernel goes on
 //! all the time; it only adds entries whose frames the ledger calls fill or tx, so neither step
 //! cares.
+//!
+//! # Sockets that go and come
+//! A socket whose interface was deleted is dead for ever: the kernel touches neither its rings nor its
+//! frames again, its rings can no longer be mapped, and it gives nothing back. The ledger says which
+//! frames went to it, and those are free. Its place is empty until the keeper has another socket for it,
+//! when the interface has been made again. The keeper's number of the socket that a worker uses at a place
+//! stands beside the intents; it is written after the frames of the socket before it were taken back and
+//! before the first frame goes to the new one. So a successor that was handed another number than it finds
+//! there, or no rings, knows that what the ledger says of this place is about a dead socket.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use thiserror::Error;
 
-use crate::ledger::{FrameState, INTENT_WORDS, Intents, Ledger, intend};
+use crate::ledger::{FrameState, INTENT_WORDS, Intents, Ledger, Place, SOCKETS_MAX, intend};
 use crate::pool::{Census, FramePool, frame_at};
 use crate::queue::{Queue, Rings, reclaim};
 use crate::ring::{Producer, RingIndex, Slot};
@@ -52,6 +61,14 @@ pub struct Predecessor<'p> {
     pub ledger: &'p [AtomicU8],
     /// [`INTENT_WORDS`] words a socket, sockets in the same order as now.
     pub intents: &'p [AtomicU32],
+}
+
+/// One place among the sockets of a worker.
+pub struct Handed {
+    /// The rings; `None` while the socket's interface is away.
+    pub rings: Option<Rings>,
+    /// The keeper's number of the socket: another one than the predecessor's means that it is new.
+    pub number: u32,
 }
 
 /// Why a worker cannot take over.
@@ -73,6 +90,9 @@ pub enum TakeOverError {
         /// Sockets of the worker.
         sockets: usize,
     },
+    /// More sockets than a worker can have.
+    #[error("{0} sockets are too many for one worker, which has at most {SOCKETS_MAX}")]
+    Sockets(usize),
     /// The arena has an owner.
     #[error("the frames have an owner in this process already")]
     Owned,
@@ -97,7 +117,7 @@ pub struct Inheritance {
 pub struct TakeOver<'a> {
     umem: &'a Umem,
     ledger: Ledger<'a>,
-    rings: Vec<(Rings, Intents<'a>, u32)>,
+    places: Vec<Option<(Rings, Intents<'a>, Place, u32)>>,
     inheritance: Inheritance,
 }
 
@@ -110,35 +130,44 @@ impl<'a> TakeOver<'a> {
     /// the frames.
     pub fn prepare(
         umem: &'a Umem,
-        rings: Vec<Rings>,
+        handed: Vec<Handed>,
         predecessor: Option<Predecessor<'_>>,
         ledger: Ledger<'a>,
         intents: &'a [AtomicU32],
     ) -> Result<Self, TakeOverError> {
-        check_sizes(umem, rings.len(), &predecessor, &ledger, intents)?;
+        check_sizes(umem, handed.len(), &predecessor, &ledger, intents)?;
         if !umem.own() {
             return Err(TakeOverError::Owned);
         }
         let mut inheritance = Inheritance::default();
-        inherit_ledger(umem, predecessor.as_ref(), &ledger);
-        let mut prepared = Vec::with_capacity(rings.len());
-        for (socket, mut rings) in rings.into_iter().enumerate() {
-            let Some(own) = Intents::of(intents, socket) else { continue };
-            let read = predecessor.map_or(0, |old| inherit_received(&mut rings, old, &ledger));
-            inheritance.read += read;
-            prepared.push((rings, own, read));
+        let known = Known::of(&handed, predecessor);
+        inherit_ledger(umem, &known, &ledger);
+        let mut places = Vec::with_capacity(handed.len());
+        for (socket, Handed { rings, number }) in handed.into_iter().enumerate() {
+            let (Some(own), Some(place)) = (Intents::of(intents, socket), Place::new(socket)) else {
+                continue;
+            };
+            intend(own.socket, number);
+            places.push(rings.map(|mut rings| {
+                let old = known.at(socket);
+                let read = old.map_or(0, |old| inherit_received(&mut rings, old, place, &ledger));
+                inheritance.read += read;
+                (rings, own, place, read)
+            }));
         }
         // Only now: a packet received on one socket may wait in the TX ring of any other.
-        for (socket, (rings, own, _)) in prepared.iter_mut().enumerate() {
-            if let Some(theirs) = predecessor.and_then(|old| Intents::of(old.intents, socket)) {
-                inherit_intent(&mut rings.fill, theirs.fill, FrameState::Fill, &ledger, &mut inheritance);
-                inherit_intent(&mut rings.tx, theirs.tx, FrameState::Tx, &ledger, &mut inheritance);
+        for (socket, (rings, own, place, _)) in
+            places.iter_mut().enumerate().filter_map(|(socket, taken)| Some((socket, taken.as_mut()?)))
+        {
+            if let Some(theirs) = known.at(socket).and_then(|old| Intents::of(old.intents, socket)) {
+                inherit_intent(&mut rings.fill, theirs.fill, place.fill(), &ledger, &mut inheritance);
+                inherit_intent(&mut rings.tx, theirs.tx, place.tx(), &ledger, &mut inheritance);
             }
             intend(own.fill, rings.fill.committed().0);
             intend(own.tx, rings.tx.committed().0);
         }
         inheritance.census = Census::of(&ledger);
-        Ok(Self { umem, ledger, rings: prepared, inheritance })
+        Ok(Self { umem, ledger, places, inheritance })
     }
 
     /// What was found.
@@ -148,25 +177,57 @@ impl<'a> TakeOver<'a> {
     }
 
     /// Second step: finishes what the predecessor had begun and gives the pool and the queues, in
-    /// the order of the sockets. The keeper has this worker's segment by now.
+    /// the order of the sockets; `None` where the interface is away. The keeper has this worker's segment
+    /// by now.
     #[must_use]
-    pub fn resume(mut self) -> (FramePool<'a>, Vec<Queue<'a>>) {
-        for (rings, _, _) in &mut self.rings {
+    pub fn resume(mut self) -> (FramePool<'a>, Vec<Option<Queue<'a>>>) {
+        for (rings, ..) in self.places.iter_mut().flatten() {
             rings.fill.publish();
             rings.tx.publish();
         }
         // All completions that the predecessor may have taken, before any frame is used anew.
         let mut pool = FramePool::empty(self.umem, self.ledger);
-        for (rings, _, _) in &mut self.rings {
-            reclaim(&mut rings.completion, &mut pool);
+        for (rings, _, place, _) in self.places.iter_mut().flatten() {
+            reclaim(&mut rings.completion, *place, &mut pool);
         }
         let mut pool = FramePool::over_free_frames(self.umem, self.ledger);
-        let queues = self.rings.into_iter().map(|(rings, intents, read)| {
+        let queues = self.places.into_iter().map(|taken| {
+            let (rings, intents, place, read) = taken?;
             pool.note_unreleased(read);
-            Queue::new(rings, intents, read)
+            Some(Queue::new(rings, intents, place, read))
         });
         let queues = queues.collect();
         (pool, queues)
+    }
+}
+
+/// What is known of each place: the predecessor, where it used the very sockets that were handed over.
+struct Known<'p> {
+    predecessor: Option<Predecessor<'p>>,
+    same: Vec<bool>,
+    /// By byte of the ledger: whether the frame is with a socket that lives.
+    lives: [bool; 256],
+}
+
+impl<'p> Known<'p> {
+    fn of(handed: &[Handed], predecessor: Option<Predecessor<'p>>) -> Self {
+        let mut known = Self { predecessor, same: Vec::with_capacity(handed.len()), lives: [false; 256] };
+        for (socket, handed) in handed.iter().enumerate() {
+            let words = predecessor.and_then(|old| Intents::of(old.intents, socket));
+            let theirs = words.map(|words| words.socket.load(Ordering::Acquire));
+            let same = handed.rings.is_some() && theirs == Some(handed.number);
+            known.same.push(same);
+            if let Some(place) = Place::new(socket) {
+                known.lives[usize::from(place.fill())] = same;
+                known.lives[usize::from(place.tx())] = same;
+            }
+        }
+        known
+    }
+
+    /// The predecessor, if it used this socket.
+    fn at(&self, socket: usize) -> Option<Predecessor<'p>> {
+        self.predecessor.filter(|_| self.same.get(socket) == Some(&true))
     }
 }
 
@@ -178,6 +239,9 @@ fn check_sizes(
     intents: &[AtomicU32],
 ) -> Result<(), TakeOverError> {
     let old = predecessor.as_ref();
+    if sockets > SOCKETS_MAX {
+        return Err(TakeOverError::Sockets(sockets));
+    }
     for entries in [Some(ledger.len()), old.map(|p| p.ledger.len())].into_iter().flatten() {
         if entries != umem.frames() as usize {
             return Err(TakeOverError::Ledger { ledger: entries, frames: umem.frames() });
@@ -191,28 +255,32 @@ fn check_sizes(
     Ok(())
 }
 
-/// The kernel's frames stay the kernel's; everything else is free until a ring says otherwise.
-fn inherit_ledger(umem: &Umem, predecessor: Option<&Predecessor<'_>>, ledger: &Ledger<'_>) {
-    let old = predecessor.map(|p| Ledger::new(p.ledger));
+/// The frames of sockets that live stay the kernel's; everything else is free until a ring says otherwise.
+fn inherit_ledger(umem: &Umem, known: &Known<'_>, ledger: &Ledger<'_>) {
+    let old = known.predecessor.map(|p| Ledger::new(p.ledger));
     for index in 0..umem.frames() {
-        let state = match old.and_then(|old| old.get(index)) {
-            Some(kernel @ (FrameState::Fill | FrameState::Tx)) => kernel,
-            _ => FrameState::Free,
-        };
-        ledger.set(index, state);
+        match old.and_then(|old| old.byte(index)) {
+            Some(byte) if known.lives[usize::from(byte)] => ledger.set_byte(index, byte),
+            _ => ledger.set(index, FrameState::Free),
+        }
     }
 }
 
 /// Finds the RX entries that the predecessor had read, and makes those whose packets it had in
 /// hand look unread. Gives the number of entries.
-fn inherit_received(rings: &mut Rings, predecessor: Predecessor<'_>, ledger: &Ledger<'_>) -> u32 {
+fn inherit_received(
+    rings: &mut Rings,
+    predecessor: Predecessor<'_>,
+    place: Place,
+    ledger: &Ledger<'_>,
+) -> u32 {
     let old = Ledger::new(predecessor.ledger);
     let mut read = 0;
     for entry in rings.rx.peek(u32::MAX).iter() {
         let index = frame_at(entry.address()).unwrap_or(u32::MAX);
         match old.get(index) {
             Some(FrameState::Fill) => break,
-            Some(FrameState::Batch | FrameState::Held) => ledger.set(index, FrameState::Fill),
+            Some(FrameState::Batch | FrameState::Held) => ledger.set_byte(index, place.fill()),
             _ => {}
         }
         read += 1;
@@ -224,7 +292,7 @@ fn inherit_received(rings: &mut Rings, predecessor: Predecessor<'_>, ledger: &Le
 fn inherit_intent<T: Slot + Address>(
     ring: &mut Producer<T>,
     word: &AtomicU32,
-    state: FrameState,
+    to: u8,
     ledger: &Ledger<'_>,
     inheritance: &mut Inheritance,
 ) {
@@ -232,7 +300,7 @@ fn inherit_intent<T: Slot + Address>(
     match ring.abandoned(intent) {
         Some(entries) => {
             for index in entries.filter_map(|entry| frame_at(entry.address())) {
-                ledger.set(index, state);
+                ledger.set_byte(index, to);
                 inheritance.finished += 1;
             }
         }

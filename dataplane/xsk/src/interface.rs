@@ -142,13 +142,22 @@ pub fn detach(link: BorrowedFd<'_>) -> io::Result<()> {
 /// # Errors
 /// `InvalidInput` for a link of another kind, the kernel's for anything else.
 pub fn attached_by(link: BorrowedFd<'_>) -> io::Result<()> {
+    attached_to(link).map(drop)
+}
+
+/// The number of the interface that an XDP link is attached to; 0 once the interface was deleted.
+///
+/// # Errors
+/// As [`attached_by`].
+pub fn attached_to(link: BorrowedFd<'_>) -> io::Result<u32> {
     let mut info = libbpf_sys::bpf_link_info::default();
     let mut len = size_of_val(&info) as u32;
     // SAFETY: the call writes at most `len` bytes of integers into `info`; all its pointers are null,
     // which asks for nothing behind them.
     let code = unsafe { libbpf_sys::bpf_link_get_info_by_fd(link.as_raw_fd(), &raw mut info, &raw mut len) };
     match code {
-        0 if info.type_ == libbpf_sys::BPF_LINK_TYPE_XDP => Ok(()),
+        // SAFETY: the kernel has filled the member of the union that the type names; it is an integer.
+        0 if info.type_ == libbpf_sys::BPF_LINK_TYPE_XDP => Ok(unsafe { info.__bindgen_anon_1.xdp.ifindex }),
         0 => Err(io::ErrorKind::InvalidInput.into()),
         code => Err(io::Error::from_raw_os_error(-code)),
     }

@@ -30,9 +30,9 @@ pub mod socket;
 pub mod uapi;
 pub mod umem;
 
-pub use handover::{Predecessor, TakeOver};
+pub use handover::{Handed, Predecessor, TakeOver};
 pub use ledger::{FrameState, Ledger};
 pub use pool::{Census, FramePool};
-pub use queue::{Queue, QueueStatistics, Received, Rings, WakeError};
+pub use queue::{Parting, Queue, QueueStatistics, Received, Rings, Seat, WakeError};
 pub use socket::RingSizes;
 pub use umem::{FRAME_BYTES, Frame, Memory, Umem};

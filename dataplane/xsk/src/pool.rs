@@ -1,6 +1,6 @@
 //! The frames that are the worker's, and the count of all of them by owner.
 
-use crate::ledger::{FrameState, Ledger};
+use crate::ledger::{FrameState, Ledger, Place};
 use crate::umem::{FRAME_BYTES, Frame, Umem};
 
 /// Frames of a worker: a stack of free ones (the hottest is reused first) over the arena and its
@@ -163,6 +163,18 @@ impl<'a> FramePool<'a> {
         self.free.pop()
     }
 
+    /// Takes back every frame that went to the socket at `place`, which is no more: its kernel side
+    /// touches none of them again. Each comes back once, because the ledger names it once.
+    pub(crate) fn take_back(&mut self, place: Place) -> usize {
+        let before = self.free.len();
+        for index in 0..self.umem.frames() {
+            if self.ledger.byte(index).is_some_and(|byte| place.has(byte)) {
+                self.put(index);
+            }
+        }
+        self.free.len() - before
+    }
+
     /// The free frames, for the audit of the tests.
     #[cfg(test)]
     pub(crate) fn free_frames(&self) -> &[u32] {
@@ -177,23 +189,24 @@ impl<'a> FramePool<'a> {
     }
 
     /// Makes the frame at `address` the worker's if the ledger says that the kernel was to fill
-    /// it, and gives its token and the offset of `address` in it. Anything else is an entry that
-    /// was handed on before a restart.
+    /// it for the socket at `place`, and gives its token and the offset of `address` in it. Anything
+    /// else is an entry that was handed on before a restart.
     #[inline]
-    pub(crate) fn claim(&mut self, address: u64) -> Option<(Frame, usize)> {
+    pub(crate) fn claim(&mut self, address: u64, place: Place) -> Option<(Frame, usize)> {
         let index = frame_at(address)?;
-        if index >= self.umem.frames() || self.ledger.get(index) != Some(FrameState::Fill) {
+        if index >= self.umem.frames() || self.ledger.byte(index) != Some(place.fill()) {
             return None;
         }
         self.ledger.set(index, FrameState::Batch);
         Some((self.umem.token(index), offset_at(address)))
     }
 
-    /// Takes back the frame at `address` if the ledger says that the kernel was to send it.
+    /// Takes back the frame at `address` if the ledger says that the kernel was to send it from the
+    /// socket at `place`.
     #[inline]
-    pub(crate) fn complete(&mut self, address: u64) -> bool {
+    pub(crate) fn complete(&mut self, address: u64, place: Place) -> bool {
         match frame_at(address) {
-            Some(index) if self.ledger.get(index) == Some(FrameState::Tx) => {
+            Some(index) if self.ledger.byte(index) == Some(place.tx()) => {
                 self.put(index);
                 true
             }

@@ -6,13 +6,14 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::io::Errno;
 use rustix::net::sockopt::xdp_statistics;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use thiserror::Error;
 
-use crate::ledger::{FrameState, Intents, intend};
+use crate::ledger::{Intents, Place, intend};
 use crate::pool::{FramePool, address_of};
 use crate::ring::{Consumer, Producer};
 use crate::uapi::Descriptor;
@@ -76,13 +77,82 @@ pub struct QueueStatistics {
 pub struct Queue<'a> {
     rings: Rings,
     intents: Intents<'a>,
+    place: Place,
     /// RX entries at the front that a predecessor had read; the pool counts them already.
     inherited: u32,
 }
 
+/// The place for a socket of a worker, and its words in the worker's segment.
+#[derive(Clone, Copy)]
+pub struct Seat<'a> {
+    place: Place,
+    intents: Intents<'a>,
+}
+
+impl<'a> Seat<'a> {
+    /// The place number `socket`; `intents` are all words of the worker. `None` beyond its last place.
+    #[must_use]
+    pub fn of(intents: &'a [AtomicU32], socket: usize) -> Option<Self> {
+        Some(Self { place: Place::new(socket)?, intents: Intents::of(intents, socket)? })
+    }
+}
+
+/// What became of a queue that should be given up.
+#[must_use = "dropping rings is a system call"]
+pub enum Parting<'a> {
+    /// The socket is dead: its rings, whose mapping somebody has to take down.
+    Dead(Rings),
+    /// The socket works: the queue as it was.
+    Alive(Queue<'a>),
+}
+
 impl<'a> Queue<'a> {
-    pub(crate) fn new(rings: Rings, intents: Intents<'a>, inherited: u32) -> Self {
-        Self { rings, intents, inherited }
+    pub(crate) fn new(rings: Rings, intents: Intents<'a>, place: Place, inherited: u32) -> Self {
+        Self { rings, intents, place, inherited }
+    }
+
+    /// Takes a new socket at a place that is free: the one before it has been [given up](Queue::give_up),
+    /// or there was none. `number` is the keeper's of this socket.
+    #[must_use]
+    pub fn begin(rings: Rings, seat: Seat<'a>, number: u32) -> Self {
+        let Seat { place, intents } = seat;
+        intend(intents.fill, rings.fill.committed().0);
+        intend(intents.tx, rings.tx.committed().0);
+        intend(intents.socket, number);
+        Self::new(rings, intents, place, 0)
+    }
+
+    /// The keeper's number of the socket.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.intents.socket.load(Ordering::Relaxed)
+    }
+
+    /// Its place among the sockets of the worker.
+    #[must_use]
+    pub fn socket(&self) -> usize {
+        self.place.number()
+    }
+
+    /// Takes back the frames of a socket whose interface was deleted, and gives the rings, whose mapping
+    /// somebody has to take down. While the socket works its frames are the kernel's, and nothing happens.
+    pub fn give_up(mut self, pool: &mut FramePool<'a>) -> Parting<'a> {
+        if !self.gone() {
+            return Parting::Alive(self);
+        }
+        // What was received and not looked at is lost with the interface; no entry stays unreleased.
+        let counted = self.inherited + self.rings.rx.release();
+        pool.note_released(counted);
+        pool.take_back(self.place);
+        Parting::Dead(self.rings)
+    }
+
+    /// Whether the interface of the socket was deleted. A system call, which sends what waits if it was not.
+    #[must_use]
+    pub fn gone(&self) -> bool {
+        // The tests' own kernel side has no socket: there it is asked only about dead ones.
+        let Some(socket) = &self.rings.socket else { return true };
+        judge(send(socket, &[], SendFlags::DONTWAIT).map(drop)) == Err(WakeError::Gone)
     }
 
     /// The socket, to sleep in `poll` on it.
@@ -93,7 +163,7 @@ impl<'a> Queue<'a> {
 
     /// Takes back the frames that the kernel has sent. Gives their number.
     pub fn reclaim(&mut self, pool: &mut FramePool<'a>) -> usize {
-        reclaim(&mut self.rings.completion, pool)
+        reclaim(&mut self.rings.completion, self.place, pool)
     }
 
     /// Gives the kernel free frames to receive into, as many as the ring takes and the pool has.
@@ -110,7 +180,7 @@ impl<'a> Queue<'a> {
         {
             if let Some(head) = writes.put(address_of(index, 0)) {
                 intend(self.intents.fill, head.0);
-                pool.ledger().set(index, FrameState::Fill);
+                pool.ledger().set_byte(index, self.place.fill());
                 count += 1;
             }
         }
@@ -126,7 +196,7 @@ impl<'a> Queue<'a> {
         let seen = reads.len();
         let mut count = 0;
         for descriptor in reads.iter() {
-            let Some((frame, start)) = pool.claim(descriptor.address) else {
+            let Some((frame, start)) = pool.claim(descriptor.address, self.place) else {
                 continue; // handed on before a restart
             };
             match packet_bounds(start, descriptor.len) {
@@ -167,7 +237,7 @@ impl<'a> Queue<'a> {
             return Err(frame);
         };
         intend(self.intents.tx, head.0);
-        pool.ledger().set(frame.index(), FrameState::Tx);
+        pool.ledger().set_byte(frame.index(), self.place.tx());
         writes.commit();
         Ok(())
     }
@@ -222,9 +292,9 @@ impl<'a> Queue<'a> {
 }
 
 /// Takes every completion that is there.
-pub(crate) fn reclaim(completion: &mut Consumer<u64>, pool: &mut FramePool<'_>) -> usize {
+pub(crate) fn reclaim(completion: &mut Consumer<u64>, place: Place, pool: &mut FramePool<'_>) -> usize {
     let reads = completion.peek(u32::MAX);
-    let count = reads.iter().filter(|&address| pool.complete(address)).count();
+    let count = reads.iter().filter(|&address| pool.complete(address, place)).count();
     reads.commit();
     completion.release();
     count

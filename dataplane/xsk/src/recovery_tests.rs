@@ -10,10 +10,10 @@ use proptest::prelude::*;
 
 use crate::crash::tests::killed_after;
 use crate::fake::{Random, Socket, number_at};
-use crate::handover::{Predecessor, TakeOver};
-use crate::ledger::{FrameState, INTENT_WORDS, Ledger};
+use crate::handover::{Handed, Predecessor, TakeOver};
+use crate::ledger::{FrameState, INTENT_WORDS, Ledger, Place};
 use crate::pool::{FramePool, frame_at};
-use crate::queue::{Queue, Received};
+use crate::queue::{Parting, Queue, Received, Rings, Seat};
 use crate::socket::RingSizes;
 use crate::umem::{Memory, Umem};
 
@@ -29,15 +29,39 @@ const NEVER: u64 = u64::MAX;
 /// The kernel: what outlives workers.
 struct Kernel {
     sockets: Vec<Socket>,
+    /// The keeper's number of each socket; `None` while its interface is away.
+    numbers: Vec<Option<u32>>,
+    next_socket: u32,
     random: Random,
     next_number: u64,
 }
 
 impl Kernel {
     fn act(&mut self, umem: &Umem) {
-        let Self { sockets, random, next_number } = self;
+        let Self { sockets, numbers, random, next_number, .. } = self;
         let socket = random.below(SOCKETS);
-        sockets[socket].act(umem, next_number, random);
+        if numbers[socket].is_some() {
+            sockets[socket].act(umem, next_number, random);
+        }
+    }
+
+    /// What the keeper hands over: of a socket that is dead the old number, and no rings.
+    fn handed(&self) -> Vec<Handed> {
+        let places = self.sockets.iter().zip(&self.numbers);
+        let handed = |(socket, number): (&Socket, &Option<u32>)| Handed {
+            rings: number.map(|_| socket.attach()),
+            number: number.unwrap_or(self.next_socket),
+        };
+        places.map(handed).collect()
+    }
+
+    /// Deletes the interface of a socket, or makes it again with a new socket.
+    fn delete_or_create(&mut self, socket: usize, start: u32) {
+        if self.numbers[socket].take().is_none() {
+            self.next_socket += 1;
+            self.numbers[socket] = Some(self.next_socket);
+            self.sockets[socket] = Socket::new(SIZES, start);
+        }
     }
 }
 
@@ -59,7 +83,7 @@ impl Segment {
 
 struct Worker {
     pool: FramePool<'static>,
-    queues: Vec<Queue<'static>>,
+    queues: Vec<Option<Queue<'static>>>,
 }
 
 /// Kernel, arena, the segment that the keeper knows, and what workers have counted as dropped.
@@ -75,6 +99,8 @@ impl World {
     fn new(seed: u64, start: u32) -> Self {
         let kernel = Kernel {
             sockets: (0..SOCKETS).map(|_| Socket::new(SIZES, start)).collect(),
+            numbers: (1..).take(SOCKETS).map(Some).collect(),
+            next_socket: 100,
             random: Random(seed | 1),
             next_number: 0,
         };
@@ -102,7 +128,7 @@ impl World {
     fn start(&mut self, stores: u64) -> Option<Worker> {
         let segment = Segment::new();
         self.umem.disown(); // the predecessor is dead
-        let rings = self.kernel.borrow().sockets.iter().map(Socket::attach).collect();
+        let rings = self.kernel.borrow().handed();
         let predecessor = self.known.map(|old| Predecessor { ledger: &old.ledger, intents: &old.intents });
         let (umem, known) = (self.umem, &mut self.known);
         let kernel = (Rc::clone(&self.kernel), self.umem);
@@ -141,7 +167,9 @@ impl World {
         for &index in worker.pool.free_frames() {
             place(u64::from(index) * 2048, "pool", FrameState::Free);
         }
-        for socket in &mut self.kernel.borrow_mut().sockets {
+        let mut kernel = self.kernel.borrow_mut();
+        let Kernel { sockets, numbers, .. } = &mut *kernel;
+        for (socket, _) in sockets.iter_mut().zip(numbers).filter(|(_, number)| number.is_some()) {
             socket.frames_to_receive().into_iter().for_each(|a| place(a, "fill", FrameState::Fill));
             socket.frames_to_send().into_iter().for_each(|a| place(a, "tx", FrameState::Tx));
             let (rx, completion) = socket.unreleased();
@@ -194,21 +222,31 @@ impl Worker {
     /// The worker's order of work: packets go to the other socket, some are dropped, some of the
     /// drops are answered.
     fn turn(&mut self, random: &mut Random, dropped: &RefCell<Vec<u64>>) {
-        for queue in &mut self.queues {
+        for queue in self.queues.iter_mut().flatten() {
             queue.reclaim(&mut self.pool);
             queue.refill(&mut self.pool);
         }
         for from in 0..SOCKETS {
             let mut batch = Vec::new();
-            self.queues[from].receive(&mut self.pool, BATCH, |received| batch.push(received));
+            let Some(queue) = &mut self.queues[from] else { continue };
+            queue.receive(&mut self.pool, BATCH, |received| batch.push(received));
             for received in batch {
                 self.dispose(from, received, random, dropped);
             }
         }
-        for queue in &mut self.queues {
+        for queue in self.queues.iter_mut().flatten() {
             queue.flush();
             queue.release_received(&mut self.pool);
         }
+    }
+
+    /// Gives up the socket at `place`, if it has one, and takes the new one, if there is one.
+    fn replace(&mut self, place: usize, new: Option<(Rings, u32)>, intents: &'static [AtomicU32]) {
+        if let Some(old) = self.queues[place].take() {
+            assert!(matches!(old.give_up(&mut self.pool), Parting::Dead(_)));
+        }
+        self.queues[place] =
+            new.map(|(rings, number)| Queue::begin(rings, Seat::of(intents, place).unwrap(), number));
     }
 
     fn dispose(&mut self, from: usize, received: Received, random: &mut Random, dropped: &RefCell<Vec<u64>>) {
@@ -219,7 +257,10 @@ impl Worker {
         let refused = if random.below(4) == 0 {
             Some(frame)
         } else {
-            self.queues[SOCKETS - 1 - from].submit(&self.pool, frame, start, len).err()
+            match &mut self.queues[SOCKETS - 1 - from] {
+                Some(queue) => queue.submit(&self.pool, frame, start, len).err(),
+                None => Some(frame),
+            }
         };
         let Some(frame) = refused else { return };
         dropped.borrow_mut().push(number);
@@ -229,7 +270,9 @@ impl Worker {
         {
             let answer = REPLIES + number % REPLIES;
             self.pool.umem().bytes_mut(&mut reply)[first..first + 8].copy_from_slice(&answer.to_ne_bytes());
-            if let Err(reply) = self.queues[from].submit(&self.pool, reply, start, len) {
+            let submitted =
+                self.queues[from].as_mut().map(|queue| queue.submit(&self.pool, reply, start, len));
+            if let Some(Err(reply)) = submitted {
                 self.pool.release(reply);
             }
         }
@@ -288,7 +331,8 @@ fn a_successor_killed_at_any_store_loses_nothing() {
 fn the_audit_sees_a_lost_frame() {
     let mut world = World::new(5, 0);
     let worker = world.start(NEVER).unwrap();
-    Ledger::new(&world.known.unwrap().ledger).set(worker.pool.free_frames()[0], FrameState::Fill);
+    Ledger::new(&world.known.unwrap().ledger)
+        .set_byte(worker.pool.free_frames()[0], Place::new(0).unwrap().fill());
     let worker = world.start(NEVER).unwrap();
     world.audit(&worker);
 }
@@ -300,7 +344,7 @@ fn intents_of_another_world_are_refused() {
     world.turn(&mut worker, NEVER);
     let old = world.known.unwrap();
     old.intents[0].store(0x8000_0000, std::sync::atomic::Ordering::Relaxed);
-    let rings = world.kernel.borrow().sockets.iter().map(Socket::attach).collect();
+    let rings = world.kernel.borrow().handed();
     let segment = Segment::new();
     world.umem.disown();
     let predecessor = Predecessor { ledger: &old.ledger, intents: &old.intents };
@@ -320,7 +364,7 @@ fn memory_that_does_not_fit_is_refused() {
     let words = [const { AtomicU32::new(0) }; 1];
     let refused = TakeOver::prepare(&umem, Vec::new(), None, Ledger::new(&bytes), &words).err();
     assert_eq!(refused.unwrap().to_string(), "the frame ledger has 3 entries for 4 frames");
-    let rings = vec![Socket::new(SIZES, 0).attach()];
+    let rings = vec![Handed { rings: Some(Socket::new(SIZES, 0).attach()), number: 1 }];
     let bytes: Vec<AtomicU8> = (0..4).map(|_| AtomicU8::new(0)).collect();
     let refused = TakeOver::prepare(&umem, rings, None, Ledger::new(&bytes), &words).err();
     assert_eq!(refused.unwrap().to_string(), "1 words of intent do not suffice for 1 sockets");
@@ -353,7 +397,9 @@ fn memory_that_could_shrink_is_refused() {
 fn the_pool_gives_nothing_to_the_kernel_while_entries_are_unreleased() {
     let mut world = World::new(7, 0);
     let Worker { mut pool, mut queues } = world.start(NEVER).unwrap();
-    queues[0].refill(&mut pool);
+    let [first, second] = &mut queues[..] else { panic!("two queues") };
+    let (first, second) = (first.as_mut().unwrap(), second.as_mut().unwrap());
+    first.refill(&mut pool);
     {
         let mut kernel = world.kernel.borrow_mut();
         let Kernel { sockets, random, .. } = &mut *kernel;
@@ -361,12 +407,12 @@ fn the_pool_gives_nothing_to_the_kernel_while_entries_are_unreleased() {
         assert!(sockets[0].deliver(world.umem, 1, random));
     }
     let mut batch = Vec::new();
-    assert_eq!(queues[0].receive(&mut pool, 8, |received| batch.push(received)), 1);
-    assert_eq!(queues[1].refill(&mut pool), 0);
+    assert_eq!(first.receive(&mut pool, 8, |received| batch.push(received)), 1);
+    assert_eq!(second.refill(&mut pool), 0);
     pool.release(batch.remove(0).frame);
-    assert_eq!(queues[1].refill(&mut pool), 0);
-    queues[0].release_received(&mut pool);
-    assert_eq!(queues[1].refill(&mut pool), SIZES.fill as usize);
+    assert_eq!(second.refill(&mut pool), 0);
+    first.release_received(&mut pool);
+    assert_eq!(second.refill(&mut pool), SIZES.fill as usize);
 }
 
 #[test]
@@ -375,11 +421,58 @@ fn packets_outside_their_frame_are_refused() {
     let Worker { mut pool, mut queues } = world.start(NEVER).unwrap();
     for (start, len) in [(0, 0), (2000, 49), (2048, 1), (u16::MAX, u16::MAX)] {
         let frame = pool.alloc().unwrap();
-        let frame = queues[0].submit(&pool, frame, start, len).unwrap_err();
+        let frame = queues[0].as_mut().unwrap().submit(&pool, frame, start, len).unwrap_err();
         pool.release(frame);
     }
     let frame = pool.alloc().unwrap();
-    assert!(queues[0].submit(&pool, frame, 2000, 48).is_ok());
+    assert!(queues[0].as_mut().unwrap().submit(&pool, frame, 2000, 48).is_ok());
+}
+
+/// An interface is deleted, or made again, before each turn that `changes` names; a turn, a take-over or the
+/// replacement itself is killed after so many stores.
+fn interfaces_come_and_go(seed: u64, start: u32, steps: &[(Option<usize>, u64)]) {
+    let mut world = World::new(seed, start);
+    let mut worker = None;
+    for &(change, budget) in steps {
+        if let Some(socket) = change {
+            world.kernel.borrow_mut().delete_or_create(socket, start.wrapping_add(7));
+        }
+        let Some(alive) = &mut worker else {
+            worker = world.start(budget);
+            worker.iter().for_each(|worker| world.audit(worker));
+            continue;
+        };
+        let new = change.map(|socket| {
+            let kernel = world.kernel.borrow();
+            (socket, kernel.numbers[socket].map(|number| (kernel.sockets[socket].attach(), number)))
+        });
+        let intents = &world.known.unwrap().intents;
+        let replaced = killed_after(budget, world.kernel_at_work(), || {
+            if let Some((socket, new)) = new {
+                alive.replace(socket, new, intents);
+            }
+        });
+        if replaced.is_none() || world.turn(alive, budget) {
+            worker = None;
+        } else {
+            world.audit(alive);
+        }
+    }
+    let worker = worker.or_else(|| world.start(NEVER)).unwrap();
+    world.audit(&worker);
+}
+
+#[test]
+fn a_socket_replaced_and_killed_at_any_store_loses_no_frame() {
+    let quiet = [(None, NEVER); 4];
+    for stores in 0..90 {
+        for last in [NEVER, 11, 70] {
+            let change =
+                [(Some(1), stores), (None, NEVER), (Some(1), stores), (Some(0), last), (Some(0), NEVER)];
+            let steps: Vec<_> = quiet.into_iter().chain(change).chain(quiet).collect();
+            interfaces_come_and_go(stores + 1, u32::MAX - 9, &steps);
+        }
+    }
 }
 
 proptest! {
@@ -411,5 +504,18 @@ proptest! {
         let mut worker = worker.or_else(|| world.start(NEVER)).unwrap();
         world.audit(&worker);
         world.settle(&mut worker, kills);
+    }
+
+    /// Any schedule of turns, kills, and interfaces that are deleted and made again.
+    #[test]
+    fn interfaces_come_and_go_without_loss_of_a_frame(
+        seed in any::<u64>(),
+        start in prop_oneof![Just(0), Just(u32::MAX - 40), any::<u32>()],
+        steps in prop::collection::vec(
+            (prop::option::weighted(0.4, 0..SOCKETS), prop_oneof![3 => Just(NEVER), 1 => 0_u64..200]),
+            1..40,
+        ),
+    ) {
+        interfaces_come_and_go(seed, start, &steps);
     }
 }

@@ -135,6 +135,29 @@ pub fn open_worker(
     opened(all(SocketAddrXdpFlags::XDP_COPY)?, copy_because)
 }
 
+/// Opens a socket for a worker that has others: its memory is shared with the first of `others` that
+/// still works, else registered anew (all interfaces of the worker were deleted).
+///
+/// # Errors
+/// The queue cannot be had, or not in the mode of the others.
+pub fn open_beside(
+    umem: &Umem,
+    target: &Target,
+    others: &[BorrowedFd<'_>],
+    zero_copy: bool,
+    sizes: RingSizes,
+) -> Result<OwnedFd, SetupError> {
+    let mode = if zero_copy { SocketAddrXdpFlags::XDP_ZEROCOPY } else { SocketAddrXdpFlags::XDP_COPY };
+    for other in others {
+        match open(umem, target, mode, sizes, Some(*other)) {
+            // That one's interface has gone as well.
+            Err(error) if error.raw_os_error() == Some(Errno::BADF.raw_os_error()) => {}
+            outcome => return outcome,
+        }
+    }
+    open(umem, target, mode, sizes, None)
+}
+
 fn opened(sockets: Vec<OwnedFd>, copy_because: Option<SetupError>) -> Result<Opened, SetupError> {
     let zero_copy = match sockets.first() {
         Some(first) => {

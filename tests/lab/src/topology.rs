@@ -190,6 +190,47 @@ impl World {
         self.lab.keep()
     }
 
+    /// Deletes the wire at an interface: both ends are gone.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn cut(&mut self, host: &str, interface: &str) -> Result<(), LabError> {
+        self.wires.retain(|wire| !wire.touches(host, interface));
+        self.host(host)?.ip(&format!("link del dev {interface}")).map(drop)
+    }
+
+    /// Lays a wire that was cut again, with the addresses of its ends and the routes that need them.
+    ///
+    /// # Errors
+    /// The topology has none there, or it cannot be made.
+    pub fn lay_again(&mut self, host: &str, interface: &str, queues: u16) -> Result<(), LabError> {
+        let name = format!("{host} {interface}");
+        let found = self.topology.wires.iter().find(|wire| wire.ends.contains(&name));
+        let missing = || LabError::Topology(format!("no wire at {interface} of {host}"));
+        let [a, b] = found.map(|wire| wire.ends.clone()).ok_or_else(missing)?;
+        self.wires.push(Wire::lay(self.end(&a)?, self.end(&b)?, queues)?);
+        for end in [a, b] {
+            let (name, interface) = pair(&end)?;
+            let host = self.host(name)?;
+            let settings = self.topology.hosts.iter().find(|settings| settings.name == name);
+            let settings = settings.ok_or_else(missing)?;
+            for line in settings.addresses.iter().filter(|line| line.starts_with(interface)) {
+                self.assign(host, line)?;
+            }
+            for line in &settings.routes {
+                // One that does not need this interface is there.
+                let _ = host.ip(&format!("route add {line}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn assign(&self, host: &Host, line: &str) -> Result<(), LabError> {
+        let (interface, address) = pair(line)?;
+        let nodad = if address.contains(':') { " nodad" } else { "" };
+        host.ip(&format!("addr add {address} dev {interface}{nodad}")).map(drop)
+    }
+
     fn lay_wires(&mut self) -> Result<(), LabError> {
         for settings in &self.topology.wires {
             let [a, b] = &settings.ends;
@@ -209,9 +250,7 @@ impl World {
             host.sysctl(name, value)?;
         }
         for line in &settings.addresses {
-            let (interface, address) = pair(line)?;
-            let nodad = if address.contains(':') { " nodad" } else { "" };
-            host.ip(&format!("addr add {address} dev {interface}{nodad}"))?;
+            self.assign(host, line)?;
         }
         for line in &settings.routes {
             host.ip(&format!("route add {line}"))?;

@@ -1,5 +1,6 @@
 //! The control process: keeper's messages on one side, control's own types on the other.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use sixlane_control::{
     Child, ChildDeaths, FromKeeper, KeeperLink, PlanFacts, PortFact, RunError, RunOptions, ToKeeper,
 };
-use sixlane_keeper::protocol::{self, Deaths, Message, Ready, Retire, Segment, Text};
+use sixlane_keeper::protocol::{self, Deaths, Message, PortReturned, Ready, Retire, Segment, Text};
 use sixlane_keeper::users::Identity;
 use sixlane_keeper::{Channel, confine};
 use sixlane_xsk::maps::{MAP_COUNT, Maps};
@@ -35,7 +36,7 @@ pub(super) fn run(
         moved: false,
         config,
         facts: Facts::default(),
-        held: Vec::new(),
+        held: BTreeMap::new(),
     };
     let options =
         RunOptions { runtime_dir: PathBuf::from("."), version: env!("CARGO_PKG_VERSION").to_owned() };
@@ -52,6 +53,8 @@ struct Facts {
     expected: u16,
     workers: u16,
     ports: Vec<PortFact>,
+    /// All ports have been told: from now on each is news.
+    complete: bool,
 }
 
 struct Link {
@@ -63,8 +66,8 @@ struct Link {
     moved: bool,
     config: PathBuf,
     facts: Facts,
-    /// Links to the program: only held, so that it stays attached whoever else dies.
-    held: Vec<OwnedFd>,
+    /// Links to the program, by kind and port: only held, so that it stays attached whoever else dies.
+    held: BTreeMap<(u32, u32), OwnedFd>,
 }
 
 impl KeeperLink for Link {
@@ -145,7 +148,7 @@ impl Link {
     ) -> io::Result<Option<FromKeeper>> {
         Ok(match message {
             Message::Plan(plan) => {
-                self.facts = Facts { expected: plan.ports, workers: plan.workers, ports: Vec::new() };
+                self.facts = Facts { expected: plan.ports, workers: plan.workers, ..Facts::default() };
                 let text = descriptors.pop().ok_or_else(missing)?;
                 Some(FromKeeper::Config { text, path: self.config.clone() })
             }
@@ -157,8 +160,8 @@ impl Link {
             Message::Link(link) if link.what == protocol::Link::OBSERVER => {
                 Some(FromKeeper::Observer(descriptors.pop().ok_or_else(missing)?))
             }
-            Message::Link(_) => {
-                self.held.append(&mut descriptors);
+            Message::Link(link) => {
+                self.held.extend(descriptors.pop().map(|fd| ((link.what, link.port), fd)));
                 None
             }
             Message::Segment(segment) => {
@@ -177,6 +180,10 @@ impl Link {
                 Ready::START => Some(FromKeeper::Start),
                 Ready::DATA_PLANE => Some(FromKeeper::DataplaneReady { incarnation: ready.incarnation }),
                 Ready::ATTACHED => Some(FromKeeper::Attached),
+                Ready::PORT_REFUSED => Some(FromKeeper::PortRefused {
+                    port: u8::try_from(ready.index).map_err(|_| missing())?,
+                    reason: ready.text.get(),
+                }),
                 Ready::MAPPED => Some(FromKeeper::TablesMapped { set: ready.set, segment: ready.index }),
                 _ => None,
             },
@@ -202,7 +209,7 @@ impl Link {
     }
 
     fn port(&mut self, port: &protocol::Port) -> Option<FromKeeper> {
-        self.facts.ports.push(PortFact {
+        let fact = PortFact {
             index: u8::try_from(port.port).unwrap_or(u8::MAX),
             name: port.name.get(),
             ifindex: port.ifindex,
@@ -210,8 +217,13 @@ impl Link {
             driver: port.driver.get(),
             zero_copy: port.flags & protocol::Port::ZERO_COPY != 0,
             generic: port.flags & protocol::Port::GENERIC != 0,
-        });
-        (self.facts.ports.len() == usize::from(self.facts.expected)).then(|| {
+        };
+        if self.facts.complete {
+            return Some(FromKeeper::PortBack(fact));
+        }
+        self.facts.ports.push(fact);
+        self.facts.complete = self.facts.ports.len() == usize::from(self.facts.expected);
+        self.facts.complete.then(|| {
             FromKeeper::Plan(PlanFacts {
                 ports: std::mem::take(&mut self.facts.ports),
                 workers: self.facts.workers,
@@ -235,6 +247,9 @@ fn encode(message: ToKeeper) -> (Message, Option<OwnedFd>) {
         ToKeeper::Failed(sentence) => {
             let ready = Ready { text: Text::new(&sentence), ..Ready::new(Ready::FAILED) };
             (Message::Ready(ready), None)
+        }
+        ToKeeper::PortMissing { port } => {
+            (Message::PortReturned(PortReturned { port: port.into(), queue: 0 }), None)
         }
         ToKeeper::RestartDataplane { reason } => {
             let retire = Retire { text: Text::new(&reason), ..Retire::new(Retire::RESTART_DATA_PLANE) };

@@ -1,10 +1,11 @@
 //! The data plane's process: keeper's messages on one side, the data plane's own types on the other.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use sixlane_dataplane::{Confinement, FromKeeper, Idle, KeeperLink, RunOptions, ToKeeper};
-use sixlane_keeper::protocol::{Message, Plan, Ready, Retire, Segment, Text};
+use sixlane_keeper::protocol::{Message, Plan, PortReturned, Ready, Retire, Segment, Text};
 use sixlane_keeper::users::Identity;
 use sixlane_keeper::{Channel, confine};
 use sixlane_xsk::RingSizes;
@@ -22,7 +23,7 @@ pub(super) fn run(channel: Channel, identity: Identity) -> Result<(), Failure> {
         _ => return Err(lost(io::ErrorKind::InvalidData.into())),
     };
     let keeper = channel.try_clone().map_err(lost)?;
-    let outcome = sixlane_dataplane::run(Box::new(Link { channel, held: Vec::new() }), &options(&plan));
+    let outcome = sixlane_dataplane::run(Box::new(Link { channel, held: BTreeMap::new() }), &options(&plan));
     outcome.map_err(|error| {
         let text = Text::new(&format!("{error}: restart sixlane, and report it if that does not help"));
         let failed = Message::Ready(Ready { text, ..Ready::new(Ready::FAILED) });
@@ -47,8 +48,8 @@ fn options(plan: &Plan) -> RunOptions {
 
 struct Link {
     channel: Channel,
-    /// Links to the program: only held, so that it stays attached whoever else dies.
-    held: Vec<OwnedFd>,
+    /// Links to the program, by kind and port: only held, so that it stays attached whoever else dies.
+    held: BTreeMap<(u32, u32), OwnedFd>,
 }
 
 impl KeeperLink for Link {
@@ -94,9 +95,10 @@ impl Link {
                     fill: port.rings.fill,
                     completion: port.rings.completion,
                 },
+                number: port.number,
             }),
-            Message::Link(_) => {
-                self.held.extend(descriptors);
+            Message::Link(link) => {
+                self.held.extend(descriptors.next().map(|fd| ((link.what, link.port), fd)));
                 None
             }
             Message::Ready(ready) if ready.what == Ready::START => Some(FromKeeper::Start),
@@ -122,6 +124,9 @@ fn encode(message: ToKeeper) -> (Message, Option<OwnedFd>) {
             (Message::Ready(ready), None)
         }
         ToKeeper::Ready => (Message::Ready(Ready::new(Ready::AT_WORK)), None),
+        ToKeeper::SocketTaken { port, queue } => {
+            (Message::PortReturned(PortReturned { port: port.into(), queue }), None)
+        }
     }
 }
 

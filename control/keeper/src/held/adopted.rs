@@ -9,7 +9,7 @@ use sixlane_xsk::program::{AttachMode, Program};
 use sixlane_xsk::socket::{self, RingSizes};
 use sixlane_xsk::{Umem, interface};
 
-use super::{Held, HeldPort, HeldWorker, share};
+use super::{Held, HeldPort, HeldSocket, HeldWorker, share};
 use crate::adopt::{AdoptError, Found};
 use crate::protocol::{self, Link, MAX_WORKERS, Message, Port, Segment};
 
@@ -72,7 +72,9 @@ impl Held {
             return Err(AdoptError::Lacks("a plan with usable numbers"));
         }
         let first = sorted.sockets.first().map(|(port, _)| *port).ok_or(lacks("the sockets"))?;
+        let newest = sorted.sockets.iter().map(|(port, _)| port.number).max().unwrap_or(0);
         let held = Self {
+            newest,
             program_fd: share(&program.as_fd()).map_err(|_| lacks("room for descriptors"))?,
             maps: maps.fds().iter().map(share).collect::<Result<_, _>>().map_err(|_| lacks("maps"))?,
             program: Program::from_parts(program, maps),
@@ -146,7 +148,8 @@ fn workers(
         let zero_copy = socket::is_zero_copy(socket.as_fd()).map_err(AdoptError::Descriptor)?;
         if let Some(worker) = workers.get_mut(usize::from(port.worker)) {
             worker.zero_copy = zero_copy;
-            worker.sockets.push((port.port, port.queue, Rc::new(socket)));
+            let Port { port, queue, number, .. } = port;
+            worker.sockets.push(HeldSocket { port, queue, number, fd: Rc::new(socket) });
         }
     }
     Ok(workers)
