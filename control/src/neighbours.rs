@@ -456,6 +456,19 @@ impl Neighbours {
         managed.map(|(key, _)| *key)
     }
 
+    /// Takes what the kernel still keeps resolved for an earlier control: it is let go unless it is a
+    /// gateway now as well.
+    pub(crate) fn inherit(&mut self, managed: impl Iterator<Item = Key>) {
+        for key in managed {
+            match self.entries.get(&key) {
+                Some(entry) if entry.gateway => {}
+                // To ask for it as a host takes the management away.
+                Some(entry) if entry.usable() => self.requests.push_back((Ask::Use, key)),
+                _ => self.requests.push_back((Ask::Forget, key)),
+            }
+        }
+    }
+
     /// The changes since the last call, in order.
     pub(crate) fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)

@@ -170,8 +170,17 @@ fn without_control_the_next_keeper_starts_afresh_behind_the_fence() {
     let icmp = Port::raw4(&site, packet::protocol::ICMP).expect("raw socket");
     let stream = Stream::start(&lab.world, Way::Decap, Pace::default()).expect("sockets");
     flows(&lab.relay, &stream);
+    let host = lab.world.host("relay").expect("relay");
+    let managed = |gateway: &str| {
+        let all = host.ip("neigh show").expect("neighbours");
+        all.lines().any(|line| line.starts_with(gateway) && line.contains("managed"))
+    };
+    host.ip("route add 11.0.0.0/8 via 9.254.253.9").expect("a route");
+    eventually("a gateway", Deadline::seconds(10), || managed("9.254.253.9 ").then_some(()))
+        .expect("managed");
     lab.relay.kill_keeper().expect("killed");
     lab.relay.kill(Part::Control).expect("killed");
+    host.ip("route del 11.0.0.0/8").expect("the route goes while nobody looks");
     flows(&lab.relay, &stream);
     let orphan = pid(&lab.relay, Part::DataPlane);
     let tunnel = Port::raw4(&site, packet::protocol::IPV6).expect("raw socket");
@@ -180,6 +189,9 @@ fn without_control_the_next_keeper_starts_afresh_behind_the_fence() {
     let mut again = lab.world.relay().expect("a fresh start");
     println!("a full start over the remains of the old one: {:?} (FAIL-07 promises 3 s)", began.elapsed());
     assert_ne!(pid(&again, Part::DataPlane), orphan);
+    eventually("the end of management", Deadline::seconds(10), || (!managed("9.254.253.9 ")).then_some(()))
+        .unwrap_or_else(|_| panic!("the kernel still probes for nobody; {}", again.log()));
+    assert!(managed("9.254.253.1 "), "the default router is managed");
     tunnel.send4(&inner, address::RELAY4).expect("sent");
     drop(stream);
     let stream = Stream::start(&lab.world, Way::Decap, Pace::default()).expect("sockets");

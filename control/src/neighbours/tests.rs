@@ -11,7 +11,7 @@ fn key(text: &str) -> Key {
 }
 
 fn said(text: &str, state: u16, mac: Option<[u8; 6]>) -> Neighbour {
-    Neighbour { ifindex: IF, address: text.parse().unwrap(), state, mac }
+    Neighbour { ifindex: IF, address: text.parse().unwrap(), state, mac, managed_for_us: false }
 }
 
 fn machine() -> Neighbours {
@@ -33,6 +33,15 @@ fn gateways_are_managed_from_the_start_and_hosts_are_not_asked_for() {
     machine.heard(1, &said("9.254.253.1", uapi::NUD_REACHABLE, Some(MAC)));
     assert_eq!(machine.take_changes(), [Change::Up(key("9.254.253.1"), MAC)]);
     assert_eq!(machine.mac(key("9.254.253.1")), Some(MAC));
+}
+
+#[test]
+fn what_an_earlier_control_had_managed_is_let_go_unless_it_is_a_gateway() {
+    let mut machine = machine();
+    machine.heard(1, &said("2001:600::1", uapi::NUD_REACHABLE, Some(MAC)));
+    requests(&mut machine);
+    machine.inherit(["9.254.253.1", "2001:600::1", "9.254.253.9"].map(key).into_iter());
+    assert_eq!(requests(&mut machine), [(Ask::Use, key("2001:600::1")), (Ask::Forget, key("9.254.253.9"))]);
 }
 
 #[test]

@@ -42,6 +42,8 @@ pub(crate) struct Neighbour {
     /// NUD_ state.
     pub(crate) state: u16,
     pub(crate) mac: Option<[u8; 6]>,
+    /// The kernel keeps it resolved because a control of sixlane asked for that.
+    pub(crate) managed_for_us: bool,
 }
 
 /// One message from the kernel.
@@ -178,13 +180,19 @@ fn parse_neighbour(payload: &[u8]) -> Option<Option<Neighbour>> {
         return Some(None);
     }
     let (mut address, mut mac) = (None, None);
+    let (mut ours, mut managed) = (false, false);
     for attribute in attributes(rest) {
         match attribute.kind {
             uapi::NDA_DST => address = Some(ip(header.family, attribute.value)?),
             uapi::NDA_LLADDR => mac = attribute.mac(),
+            uapi::NDA_PROTOCOL => ours = attribute.value.first() == Some(&uapi::RTPROT_SIXLANE),
+            uapi::NDA_FLAGS_EXT => {
+                managed = attribute.u32().is_some_and(|flags| flags & uapi::NTF_EXT_MANAGED != 0);
+            }
             _ => {}
         }
     }
     let address = address?;
-    Some(Some(Neighbour { ifindex: header.ifindex, address, state: header.state, mac }))
+    let managed_for_us = ours && managed;
+    Some(Some(Neighbour { ifindex: header.ifindex, address, state: header.state, mac, managed_for_us }))
 }

@@ -72,6 +72,7 @@ pub(crate) fn neighbour(ask: Ask, key: Key, sequence: u32) -> Vec<u8> {
     push_attribute(&mut body, uapi::NDA_DST, &address);
     if ask == Ask::Managed {
         push_attribute(&mut body, uapi::NDA_FLAGS_EXT, &uapi::NTF_EXT_MANAGED.to_ne_bytes());
+        push_attribute(&mut body, uapi::NDA_PROTOCOL, &[uapi::RTPROT_SIXLANE]);
     }
     let (kind, extra) = match ask {
         Ask::Managed | Ask::Use => (uapi::RTM_NEWNEIGH, uapi::NLM_F_CREATE | uapi::NLM_F_REPLACE),

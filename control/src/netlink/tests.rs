@@ -203,8 +203,16 @@ fn a_neighbour_has_state_and_mac_and_a_proxy_is_none() {
         address: address("2001:600::1"),
         state: uapi::NUD_STALE,
         mac: Some([2, 0, 0, 0, 0, 7]),
+        managed_for_us: false,
     };
     assert_eq!(one(&bytes), Some(Message::Neighbour(expected)));
+    // Managed, and by whom: both attributes make it ours.
+    for (protocol, flags, ours) in [(73, 1_u32, true), (73, 0, false), (3, 1, false)] {
+        let flags = flags.to_ne_bytes();
+        let more: [(u16, &[u8]); 4] = [attributes[0], attributes[1], (12, &[protocol]), (15, &flags)];
+        let bytes = message(uapi::RTM_NEWNEIGH, header.as_bytes(), &more);
+        assert_eq!(one(&bytes), Some(Message::Neighbour(Neighbour { managed_for_us: ours, ..expected })));
+    }
     header.flags = uapi::NTF_PROXY;
     let bytes = message(uapi::RTM_NEWNEIGH, header.as_bytes(), &attributes);
     assert_eq!(one(&bytes), Some(Message::Other));
@@ -230,9 +238,10 @@ fn requests_read_back_as_what_they_say() {
     let bytes = neighbour(Ask::Managed, key, 9);
     let raw = messages(&bytes).next().unwrap();
     assert_eq!((raw.header.kind, raw.header.sequence), (uapi::RTM_NEWNEIGH, 9));
-    assert_eq!(bytes.len(), 16 + 12 + 8 + 8);
+    assert_eq!(bytes.len(), 16 + 12 + 8 + 8 + 8);
     let Some(Message::Neighbour(back)) = parse(&raw) else { panic!("a neighbour") };
     assert_eq!((back.ifindex, back.address, back.state), (3, key.address, 0));
+    assert!(back.managed_for_us);
     let bytes = dump(Dump::Routes6, 1);
     assert_eq!(bytes.len(), 16 + 12);
     assert_eq!(bytes[16], uapi::AF_INET6);

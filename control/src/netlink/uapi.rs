@@ -174,6 +174,8 @@ pub(crate) const RTPROT_SIXLANE: u8 = 73;
 
 pub(crate) const NDA_DST: u16 = 1;
 pub(crate) const NDA_LLADDR: u16 = 2;
+/// Who made the entry, one byte, as with routes (Linux 5.0).
+pub(crate) const NDA_PROTOCOL: u16 = 12;
 pub(crate) const NDA_FLAGS_EXT: u16 = 15;
 
 /// Resolve now, as if a packet had been sent.

@@ -102,6 +102,7 @@ fn event() -> impl Strategy<Value = Message> {
                 address: HOSTS[at].parse().unwrap(),
                 state,
                 mac: (state != 0).then_some([2, 0, 0, 0, 9, mac]),
+                managed_for_us: false,
             };
             if gone == 0 { Message::NeighbourGone(heard) } else { Message::Neighbour(heard) }
         });

@@ -38,7 +38,8 @@ impl Bench {
     }
 
     fn said(&mut self, ifindex: u32, address: &str, state: u16, mac: Option<[u8; 6]>) {
-        let neighbour = Neighbour { ifindex, address: address.parse().unwrap(), state, mac };
+        let neighbour =
+            Neighbour { ifindex, address: address.parse().unwrap(), state, mac, managed_for_us: false };
         self.neighbours.heard(1, &neighbour);
         for change in self.neighbours.take_changes() {
             if let Change::Up(key, _) | Change::Down(key) = change {

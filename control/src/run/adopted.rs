@@ -10,9 +10,12 @@ impl Control {
     /// Without a keeper everything goes on, and nobody restarts what dies next.
     pub(super) fn keeper_gone(&mut self, error: &io::Error) {
         let path = self.parts.path.display();
+        // Control works in its runtime directory.
+        let runtime = std::env::current_dir().unwrap_or_default();
+        let runtime = runtime.display();
         let sentence = format!(
             "the keeper has gone ({error}): forwarding goes on, but nothing that dies now is restarted; run \
-             `sixlane run {path}` again, which takes over without loss"
+             `sixlane run {path} --runtime {runtime}`, which takes over without loss"
         );
         self.alarm(Alarm::KeeperGone, sentence);
     }

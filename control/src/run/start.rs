@@ -17,6 +17,7 @@ use crate::figures::{Dead, read_from_start};
 use crate::kernel::{self, Kernel};
 use crate::link::ToKeeper;
 use crate::neighbours::Neighbours;
+use crate::netlink::request::Key;
 use crate::netlink::socket::{Listener, Requests};
 use crate::netlink::uapi::GROUPS;
 use crate::publish::{Publisher, Readers};
@@ -118,6 +119,9 @@ fn first_neighbours(
     let mut known = kernel::read_neighbours(requests).map_err(|error| error.to_string())?;
     known.retain(|neighbour| desired.ports.contains_key(&neighbour.ifindex));
     neighbours.heard_all(now, &known);
+    let managed = known.iter().filter(|neighbour| neighbour.managed_for_us);
+    neighbours
+        .inherit(managed.map(|neighbour| Key { ifindex: neighbour.ifindex, address: neighbour.address }));
     Ok(neighbours)
 }
 
