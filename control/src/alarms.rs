@@ -35,6 +35,8 @@ pub(crate) enum Alarm {
     KeeperGone,
     /// A process dies again and again.
     ChildRestarting,
+    /// A changed configuration was refused; the old one is in force.
+    ReloadRefused,
 }
 
 impl Alarm {
@@ -56,6 +58,7 @@ impl Alarm {
             Self::QueueWithoutSocket => "queue_without_socket",
             Self::KeeperGone => "keeper_gone",
             Self::ChildRestarting => "child_restarting",
+            Self::ReloadRefused => "reload_refused",
         }
     }
 }

@@ -31,11 +31,83 @@ pub(crate) enum FenceError {
     Refused(String),
 }
 
+/// Who puts the fence up.
+pub(crate) trait Fencer: std::fmt::Debug {
+    /// As [`install`].
+    ///
+    /// # Errors
+    /// [`FenceError`]: the old state is in force.
+    fn install(&self, relays: &BTreeSet<Ipv4Addr>) -> Result<(), FenceError>;
+}
+
+/// The program `nft`.
+#[derive(Debug)]
+pub(crate) struct Nft;
+
+impl Fencer for Nft {
+    fn install(&self, relays: &BTreeSet<Ipv4Addr>) -> Result<(), FenceError> {
+        install(relays)
+    }
+}
+
+/// The fence that stands.
+#[derive(Debug)]
+pub(crate) struct Fence {
+    fencer: Box<dyn Fencer>,
+    /// What it protects; `None`: there is none.
+    around: Option<BTreeSet<Ipv4Addr>>,
+}
+
+impl Fence {
+    /// Puts the first fence up.
+    pub(crate) fn raise(
+        fencer: Box<dyn Fencer>,
+        relays: &BTreeSet<Ipv4Addr>,
+    ) -> (Self, Result<(), FenceError>) {
+        let mut fence = Self { fencer, around: None };
+        let done = fence.put(relays.clone());
+        (fence, done)
+    }
+
+    /// Takes these relays in too. Where they are inside already nothing happens.
+    ///
+    /// # Errors
+    /// [`FenceError`]: the old one stands, if one did.
+    pub(crate) fn widen(&mut self, relays: &BTreeSet<Ipv4Addr>) -> Result<(), FenceError> {
+        match &self.around {
+            Some(around) if around.is_superset(relays) => Ok(()),
+            around => self.put(around.iter().flatten().chain(relays).copied().collect()),
+        }
+    }
+
+    /// Leaves only these relays inside.
+    ///
+    /// # Errors
+    /// [`FenceError`]: the old one stands, if one did.
+    pub(crate) fn narrow(&mut self, relays: &BTreeSet<Ipv4Addr>) -> Result<(), FenceError> {
+        match &self.around {
+            Some(around) if around == relays => Ok(()),
+            _ => self.put(relays.clone()),
+        }
+    }
+
+    /// Whether there is one.
+    pub(crate) const fn stands(&self) -> bool {
+        self.around.is_some()
+    }
+
+    fn put(&mut self, relays: BTreeSet<Ipv4Addr>) -> Result<(), FenceError> {
+        self.fencer.install(&relays)?;
+        self.around = Some(relays);
+        Ok(())
+    }
+}
+
 /// Installs the fence in one transaction: it replaces an earlier one without a gap.
 ///
 /// # Errors
 /// [`FenceError`]: the old state is in force.
-pub(crate) fn install(relays: &BTreeSet<Ipv4Addr>) -> Result<(), FenceError> {
+fn install(relays: &BTreeSet<Ipv4Addr>) -> Result<(), FenceError> {
     nft(&script(relays))
 }
 

@@ -127,6 +127,25 @@ pub enum FromKeeper {
         /// Cause and remedy.
         reason: String,
     },
+    /// The configuration's text, read again ([`ToKeeper::ReloadWanted`], or a signal), in a sealed memory
+    /// file. Control answers with [`ToKeeper::Accepted`] or [`ToKeeper::NotAccepted`].
+    Reload {
+        /// The order that it answers; 0: a signal.
+        order: u64,
+        /// The keeper's number for this text.
+        number: u32,
+        /// The text.
+        text: OwnedFd,
+    },
+    /// The configuration could not be read again.
+    Unreadable {
+        /// The order that it answers; 0: a signal.
+        order: u64,
+        /// One sentence with cause and remedy.
+        sentence: String,
+    },
+    /// Before this control started a changed configuration was refused, and none was accepted since.
+    RefusedBefore(String),
     /// Orderly stop: the program is detached and the data plane has ended. Take the fence away, end.
     Stop,
 }
@@ -168,6 +187,28 @@ pub enum ToKeeper {
     RestartDataplane {
         /// One sentence for the log.
         reason: String,
+    },
+    /// Read the configuration again and send its text.
+    ReloadWanted {
+        /// Comes back with the answer; not 0.
+        order: u64,
+    },
+    /// This text is in force: keep it for the next control, and let the one before go.
+    Accepted {
+        /// The keeper's number of the text.
+        number: u32,
+    },
+    /// To a keeper that has taken over, which may have missed [`ToKeeper::Accepted`]: the text in force.
+    Configuration {
+        /// The text in a sealed memory file.
+        text: OwnedFd,
+    },
+    /// This text is refused, the one before stays in force.
+    NotAccepted {
+        /// The keeper's number of the text.
+        number: u32,
+        /// Why.
+        sentence: String,
     },
 }
 

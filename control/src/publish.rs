@@ -4,6 +4,8 @@
 //! A change that the tables refuse (full arena, limit) leaves the old state in force; it is kept as
 //! not applied, so that the next round tries again. The caller turns that into an alarm.
 
+mod generation;
+
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
@@ -49,6 +51,8 @@ pub(crate) struct Publisher {
     since_collect: usize,
     /// The segment that the data plane has been asked to map.
     growing: Option<u32>,
+    /// A generation is being made, and may have to be taken back.
+    undo: Option<generation::Undo>,
 }
 
 impl Publisher {
@@ -62,6 +66,7 @@ impl Publisher {
             hosts: BTreeMap::new(),
             since_collect: 0,
             growing: None,
+            undo: None,
         }
     }
 
@@ -150,18 +155,30 @@ impl Publisher {
                 note(&mut first, self.ensure(target, desired, neighbours).map(drop));
             }
         }
+        self.follow_nets(changes, desired, neighbours, readers, &mut first);
+        first
+    }
+
+    /// Brings the changed prefixes to where they should lead, and the hosts inside of them.
+    fn follow_nets(
+        &mut self,
+        changes: &Changes,
+        desired: &Desired,
+        neighbours: &Neighbours,
+        readers: Readers<'_>,
+        first: &mut Result<(), TableError>,
+    ) {
         // What comes before what goes: a prefix that is split is never without a route.
         let (come, go): (Vec<IpNet>, Vec<IpNet>) =
             changes.nets.iter().partition(|&&net| desired.target(net).is_some());
         for net in come.into_iter().chain(go) {
-            note(&mut first, self.place(net, desired, neighbours));
+            note(first, self.place(net, desired, neighbours));
             self.collect_sometimes(readers);
             // Hosts have routes of their own only where the link is the way to them.
             for key in desired.ports.keys().flat_map(|&ifindex| neighbours.inside(net, ifindex)) {
-                note(&mut first, self.place(key.address.into(), desired, neighbours));
+                note(first, self.place(key.address.into(), desired, neighbours));
             }
         }
-        first
     }
 
     /// Brings one prefix to where it should lead.
@@ -176,7 +193,8 @@ impl Publisher {
             self.remove_route(net)?;
             self.hosts.remove(&net);
         }
-        if let Some(old) = old.filter(|old| self.route(net) != Some(*old)) {
+        // While a generation is made the one in force still uses what it has.
+        if let Some(old) = old.filter(|old| self.undo.is_none() && self.route(net) != Some(*old)) {
             self.drop_if_unused(old);
         }
         Ok(())
@@ -257,6 +275,7 @@ impl Publisher {
             None => {
                 let id = self.writer.add_adjacency(&adjacency)?;
                 self.adjacencies.insert(target, Held { id, adjacency });
+                self.note_added(target);
                 Ok(id)
             }
         }
@@ -269,6 +288,7 @@ impl Publisher {
         desired: &Desired,
         neighbours: &Neighbours,
     ) -> Result<(), TableError> {
+        self.note_route(net);
         // A desired route at this place is no host's any more.
         self.hosts.remove(&net);
         if self.route(net) == Some(target) {
@@ -292,6 +312,7 @@ impl Publisher {
     }
 
     fn remove_route(&mut self, net: IpNet) -> Result<(), TableError> {
+        self.note_route(net);
         match net {
             IpNet::V4(net) => {
                 self.writer.remove_route4(net)?;

@@ -38,6 +38,13 @@ pub(crate) trait Program: std::fmt::Debug {
     /// [`SetsError`]; what was done until then stays.
     fn widen(&self, old: &Sets, new: &Desired) -> Result<(), SetsError>;
 
+    /// Before another configuration: takes what is ours under the old one or the new one. What is not ours
+    /// any more goes by the two halves above, once the workers have left the old one behind.
+    ///
+    /// # Errors
+    /// [`SetsError`]; what was done until then stays.
+    fn unite(&self, old: &Sets, new: &Desired) -> Result<(), SetsError>;
+
     /// Writes everything, whatever is there: after a change that failed.
     ///
     /// # Errors
@@ -66,6 +73,20 @@ impl Program for Maps {
         let add = |net: &Ipv6Net| self.add_served6(net.network(), net.prefix_len());
         write("served6", each(&sets.served6, &old.served6, add))?;
         write("ports", ports(new).iter().try_for_each(|(key, port)| self.ports.set(key, port)))
+    }
+
+    fn unite(&self, old: &Sets, new: &Desired) -> Result<(), SetsError> {
+        let sets = &new.sets;
+        check(sets)?;
+        let add = |&address: &Ipv4Addr| self.add_relay4(address, SERVES_SIXINFOUR);
+        write("relay4", each(&sets.relay4, &old.relay4, add))?;
+        let add = |net: &Ipv6Net| self.add_served6(net.network(), net.prefix_len());
+        write("served6", each(&sets.served6, &old.served6, add))?;
+        let both = |(key, mut port): (PortKey, Port)| {
+            port.flags |= self.ports.get(&key)?.map_or(0, |port| port.flags);
+            self.ports.set(&key, &port)
+        };
+        write("ports", ports(new).into_iter().try_for_each(both))
     }
 
     fn rewrite(&self, desired: &Desired) -> Result<(), SetsError> {

@@ -67,12 +67,12 @@ impl Door {
         door
     }
 
-    /// Takes over other rates; the same rates leave the bucket as full as it is.
-    pub(crate) fn renew(&mut self, settings: &Settings, worker: u16) {
+    /// Takes over other rates at `now`; the bucket lacks as many tokens as before.
+    pub(crate) fn renew(&mut self, settings: &Settings, worker: u16, now: u64) {
         let rates = rates(settings, worker);
         if rates != self.rates {
             self.rates = rates;
-            self.budget = TokenBucket::new(rates[0], rates[1]);
+            self.budget = self.budget.retuned(rates[0], rates[1], now);
         }
     }
 

@@ -82,8 +82,8 @@ impl Pipeline {
         self.generation = scene.settings.generation;
         self.outer.template = OuterTemplate::new(&scene.settings.sixtofour);
         self.outer.ids.rekey(scene.settings.hash_key);
-        self.budgets.renew(scene.settings, scene.worker);
-        self.door.renew(scene.settings, scene.worker);
+        self.budgets.renew(scene.settings, scene.worker, scene.now);
+        self.door.renew(scene.settings, scene.worker, scene.now);
     }
 
     /// The settings of the next batch are of another set of tables, whose generations count anew.

@@ -48,10 +48,15 @@ impl Budgets {
         }
     }
 
-    /// Takes over other rates; the same rates leave the buckets as full as they are.
-    pub(crate) fn renew(&mut self, settings: &Settings, worker: u16) {
-        if shares(settings, worker) != self.rates {
-            *self = Self::new(settings, worker);
+    /// Takes over other rates at `now`. The buckets lack as many tokens as before, so that a reload gives
+    /// nobody more.
+    pub(crate) fn renew(&mut self, settings: &Settings, worker: u16, now: u64) {
+        let rates = shares(settings, worker);
+        if rates != self.rates {
+            let [errors, errors_burst, too_big, too_big_burst] = rates;
+            self.rates = rates;
+            self.errors = self.errors.retuned(errors, errors_burst, now);
+            self.too_big = self.too_big.retuned(too_big, too_big_burst, now);
         }
     }
 

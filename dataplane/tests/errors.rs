@@ -225,7 +225,7 @@ fn no_worker_is_without_a_budget() {
 }
 
 #[test]
-fn a_change_of_rate_is_followed_and_others_leave_the_buckets_alone() {
+fn a_change_of_rate_is_followed_and_no_change_fills_the_buckets() {
     let (mut writer, tables) = limited(|_| ());
     let mut rig = Rig::over(tables, Sizes::default());
     let refused = V6::outbound().hop_limit(1).bytes();
@@ -236,7 +236,9 @@ fn a_change_of_rate_is_followed_and_others_leave_the_buckets_alone() {
     writer.set_settings(&settings).expect("room");
     assert_eq!(rig.one(WAN6, &refused).counters.icmp_rate_limited, 1, "the bucket is as empty as before");
     writer.set_settings(&Settings { errors_per_second: 200, ..settings }).expect("room");
-    assert_eq!(rig.one(WAN6, &refused).counters.generated, 1, "a new bucket");
+    assert_eq!(rig.one(WAN6, &refused).counters.icmp_rate_limited, 1, "another rate fills it no more");
+    rig.now += SECOND / 200;
+    assert_eq!(rig.one(WAN6, &refused).counters.generated, 1, "but does so twice as fast");
     rig.now += SECOND;
     rig.close();
 }

@@ -14,6 +14,8 @@ use crate::failure::Failure;
 
 /// Name of the reading socket in the runtime directory.
 const READING: &str = "admin.sock";
+/// Name of the changing one.
+const CHANGING: &str = "change.sock";
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Most descriptors of one answer (the kernel's own limit).
@@ -38,6 +40,14 @@ pub(crate) fn ask(runtime: &Path, what: &str) -> Result<Answer, Failure> {
     exchange(runtime, READING, &json!({ "v": 1, "get": what }), PATIENCE)
 }
 
+/// Orders the relay in `runtime` to do `what`.
+///
+/// # Errors
+/// As [`ask`]; exit code 2 when the configuration is at fault.
+pub(crate) fn order(runtime: &Path, what: &str, patience: Duration) -> Result<Answer, Failure> {
+    exchange(runtime, CHANGING, &json!({ "v": 1, "do": what }), patience)
+}
+
 /// Sends `request` to the socket of this name in `runtime` and waits at most `patience` for each part of
 /// the answer. A refusal by the relay is a failure.
 ///
@@ -60,7 +70,11 @@ pub(crate) fn exchange(
     let (line, descriptors) = read_line(&stream).map_err(|error| failed(sent.err().unwrap_or(error)))?;
     let value: Value = serde_json::from_slice(&line).map_err(|error| failed(error.into()))?;
     match value.get("error").and_then(Value::as_str) {
-        Some(sentence) => Err(Failure::failed(sentence)),
+        // The configuration's own fault is told as `sixlane check` tells it.
+        Some(sentence) => Err(match value.get("report").and_then(Value::as_str) {
+            Some(report) => Failure::usage(report),
+            None => Failure::failed(sentence),
+        }),
         None => Ok(Answer { value, descriptors }),
     }
 }

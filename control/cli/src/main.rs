@@ -9,6 +9,7 @@ mod failure;
 mod internal;
 mod lab;
 mod output;
+mod reload;
 mod run;
 mod show;
 mod trace;
@@ -31,6 +32,8 @@ enum Verb {
     Run(run::Arguments),
     /// Validate a configuration without touching anything
     Check(check::Arguments),
+    /// Put the changed configuration in force, all of it or nothing, without losing a packet
+    Reload(reload::Arguments),
     /// Decode an address, or say what the running relay would do with a packet
     Explain(explain::Arguments),
     /// Show what the running relay knows
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().verb {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Check(arguments) => check::run(&arguments),
+        Verb::Reload(arguments) => reload::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
         Verb::Show(arguments) => show::run(&arguments),
         Verb::Lab(arguments) => lab::run(&arguments),

@@ -75,7 +75,7 @@ pub(crate) fn shape(plan: &Plan) -> [u64; Estate::PARTS] {
     [
         digest(&format!("{:?}", plan.ports)),
         digest(&format!("{:?} {:?}", plan.workers, plan.idle)),
-        digest(&format!("{:?} {:?} {:?} {}", plan.mode, plan.rings, plan.frames, plan.stuck_seconds)),
+        digest(&format!("{:?} {:?} {:?}", plan.mode, plan.rings, plan.frames)),
         digest(&format!("{:?} {}", plan.users, plan.admin_group)),
     ]
 }
@@ -84,7 +84,7 @@ pub(crate) fn shape(plan: &Plan) -> [u64; Estate::PARTS] {
 const PARTS: [&str; Estate::PARTS] = [
     "the ports",
     "dataplane.workers or idle",
-    "dataplane.mode, the rings, frames or stuck_seconds",
+    "dataplane.mode, the rings or frames",
     "the users or the admin group",
 ];
 

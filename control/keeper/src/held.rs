@@ -94,7 +94,7 @@ impl Held {
             program_fd: share(&program.fd())?,
             maps: program.maps().fds().iter().map(share).collect::<Result<_, _>>()?,
             program,
-            configuration: Rc::new(sealed(&plan.config_text)?),
+            configuration: Rc::new(sealed(plan.config_text.as_bytes()).map_err(KeeperError::Loop)?),
             ports,
             workers: Vec::new(),
             cores,
@@ -189,6 +189,11 @@ impl Held {
     /// Text of the configuration.
     pub(crate) fn configuration(&self) -> Rc<OwnedFd> {
         Rc::clone(&self.configuration)
+    }
+
+    /// Another text of the configuration is in force.
+    pub(crate) fn set_configuration(&mut self, text: Rc<OwnedFd>) {
+        self.configuration = text;
     }
 
     /// Names of the ports.
@@ -365,17 +370,14 @@ fn find(name: &str) -> Result<HeldPort, KeeperError> {
 }
 
 /// The configuration in memory that nobody can change any more.
-fn sealed(text: &str) -> Result<OwnedFd, KeeperError> {
+pub(crate) fn sealed(text: &[u8]) -> std::io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let write = || -> std::io::Result<OwnedFd> {
-        let memory = rustix::fs::memfd_create("sixlane-config", flags)?;
-        let mut file = std::fs::File::from(memory);
-        file.write_all(text.as_bytes())?;
-        let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
-        rustix::fs::fcntl_add_seals(&file, seals)?;
-        Ok(file.into())
-    };
-    write().map_err(KeeperError::Loop)
+    let memory = rustix::fs::memfd_create("sixlane-config", flags)?;
+    let mut file = std::fs::File::from(memory);
+    file.write_all(text)?;
+    let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&file, seals)?;
+    Ok(file.into())
 }
 
 /// The cores that this process may run on, lowest first.

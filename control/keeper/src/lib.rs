@@ -20,6 +20,7 @@ pub mod name;
 mod orphans;
 pub mod plan;
 pub mod protocol;
+mod reload;
 mod returns;
 pub mod runtime;
 mod signals;

@@ -175,6 +175,9 @@ impl Segment {
     pub const WORKER: u32 = 3;
     /// Sums over dead workers.
     pub const TOTALS: u32 = 4;
+    /// Keeper to control: the configuration's text, read again. `index` is the keeper's number for it, `set`
+    /// the order that it answers (0: a signal). Control to a keeper that has taken over: the text in force.
+    pub const CONFIGURATION: u32 = 5;
 
     /// A segment without further fields.
     pub fn new(what: u32) -> Self {
@@ -248,6 +251,15 @@ impl Ready {
     pub const PORT_REFUSED: u32 = 9;
     /// Successor of the keeper to control: everything is taken over, this is your channel from now on.
     pub const ADOPTED: u32 = 32;
+    /// Control: read the configuration again, for the order `set`.
+    pub const RELOAD_WANTED: u32 = 9;
+    /// Keeper to control: it cannot be read for the order `set`, the sentence says why.
+    pub const UNREADABLE: u32 = 10;
+    /// Control: the text of number `index` is in force.
+    pub const ACCEPTED: u32 = 11;
+    /// Control: the text of number `index` is refused. Keeper to a new control, without a number: the last
+    /// text was. The sentence says why.
+    pub const RELOAD_REFUSED: u32 = 12;
 
     /// A notice without further fields.
     pub fn new(what: u32) -> Self {

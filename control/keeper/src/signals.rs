@@ -28,17 +28,13 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one. HUP is not for stopping: reload is not built yet, and says so.
+    /// Waits for the next one.
     pub(crate) async fn next(&mut self) -> Told {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return Told::Stop,
-                _ = self.interrupt.recv() => return Told::Stop,
-                () = recv(&mut self.child) => return Told::Reap,
-                _ = self.hangup.recv() => {
-                    tracing::warn!("HUP is ignored: restart sixlane to use a changed configuration");
-                }
-            }
+        tokio::select! {
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.interrupt.recv() => Told::Stop,
+            () = recv(&mut self.child) => Told::Reap,
+            _ = self.hangup.recv() => Told::Reload,
         }
     }
 }
@@ -50,6 +46,8 @@ pub(crate) enum Told {
     Stop,
     /// A process ended, and we are pid 1.
     Reap,
+    /// HUP.
+    Reload,
 }
 
 async fn recv(signal: &mut Option<Signal>) {

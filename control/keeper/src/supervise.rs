@@ -31,6 +31,7 @@ use crate::host;
 use crate::name::Name;
 use crate::plan::Plan;
 use crate::protocol::{Message, Ready, Retire, Segment};
+use crate::reload::Reloads;
 use crate::returns::{self, Returns};
 use crate::runtime::{NotedChild, RuntimeDirectory};
 use crate::signals::{Signals, Told};
@@ -197,6 +198,7 @@ struct Supervisor<'a> {
     tables: TableStore,
     workers: WorkerStore,
     returns: Returns,
+    reloads: Reloads,
     /// Number of the living or last data plane, from 1.
     incarnation: u32,
     /// Number of the living or last control, from 1.
@@ -231,6 +233,7 @@ impl<'a> Supervisor<'a> {
             tables: TableStore::default(),
             workers: WorkerStore::default(),
             returns: Returns::default(),
+            reloads: Reloads::default(),
             incarnation: 0,
             control_incarnation: 0,
             refusal: None,
@@ -270,6 +273,8 @@ impl<'a> Supervisor<'a> {
                 Event::StartDataPlane => self.start_data_plane()?,
                 Event::Observer(event) => self.observer_event(event),
                 Event::StartObserver => self.start_observer()?,
+                Event::Signal(Told::Reload) if self.control.at_work => self.reload(0),
+                Event::Signal(Told::Reload) => self.reloads.wait(),
                 Event::Signal(Told::Reap) => {
                     reap_everything([
                         self.control.child.as_mut(),
@@ -298,6 +303,9 @@ impl<'a> Supervisor<'a> {
         self.control.send_all(self.workers.parcels());
         self.tell_deaths(Role::Control);
         self.tell_deaths(Role::DataPlane);
+        if let Some(refusal) = self.reloads.refusal() {
+            self.control.send(refusal, Vec::new());
+        }
         self.control.send(Message::Ready(Ready::new(Ready::START)), Vec::new());
         if self.data_plane.at_work {
             self.control.send(store::at_work(self.incarnation), Vec::new());
@@ -308,6 +316,12 @@ impl<'a> Supervisor<'a> {
         }
         self.introduce_observer();
         Ok(())
+    }
+
+    /// Control gets the configuration's text as it is now.
+    fn reload(&mut self, order: u64) {
+        let (message, text) = self.reloads.read(&self.plan.config_path, order);
+        self.control.send(message, text);
     }
 
     fn start_data_plane(&mut self) -> Result<(), KeeperError> {
@@ -365,6 +379,9 @@ impl<'a> Supervisor<'a> {
                 let (message, fds) = self.workers.keep_totals(segment.incarnation, fd);
                 self.observer.post.send(message, fds);
             }
+            (Message::Segment(segment), Some(fd)) if segment.what == Segment::CONFIGURATION => {
+                self.held.set_configuration(Rc::new(fd));
+            }
             (Message::Ready(ready), _) => return self.control_says(&ready),
             (Message::PortReturned(returned), _) => self.port_back(returned.port),
             (Message::Retire(retire), _) if retire.what == Retire::RESTART_DATA_PLANE => {
@@ -382,8 +399,18 @@ impl<'a> Supervisor<'a> {
         match ready.what {
             Ready::FENCED => tracing::debug!("the fence stands"),
             Ready::FAILED => self.refusal = Some(ready.text.get()),
+            Ready::RELOAD_WANTED => self.reload(ready.set),
+            Ready::ACCEPTED => {
+                if let Some(text) = self.reloads.accepted(ready.index) {
+                    self.held.set_configuration(text);
+                }
+            }
+            Ready::RELOAD_REFUSED => self.reloads.refused(ready.index, ready.text.get()),
             Ready::AT_WORK => {
                 self.control.at_work = true;
+                if self.reloads.take_wanted() {
+                    self.reload(0);
+                }
                 let parcels = self.tables.activate();
                 if self.data_plane.child.is_none() && self.data_plane.due.is_none() {
                     return self.start_data_plane();
@@ -490,6 +517,11 @@ impl<'a> Supervisor<'a> {
     fn control_ended(&mut self, how: String) -> Result<(), KeeperError> {
         self.control.bury();
         self.tables.abandon();
+        if self.reloads.abandon() {
+            tracing::warn!(
+                "control died before it had judged the configuration: the old one is in force, reload again"
+            );
+        }
         self.died(Role::Control, how)
     }
 

@@ -13,7 +13,7 @@ mod seats;
 mod server;
 mod socket;
 
-pub(crate) use orders::{Done, Order, Ordered};
+pub(crate) use orders::{Done, Order, Ordered, Refused};
 pub(crate) use protocol::{Query, Reply};
 #[cfg(test)]
 pub(crate) use server::Request;

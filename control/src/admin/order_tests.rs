@@ -57,7 +57,7 @@ fn orders_are_answered_when_they_are_done_and_refused_with_a_sentence() {
         let mut never = Vec::new();
         while let Some((Word(word), outcome)) = orders.recv().await {
             let answer = match word.as_str() {
-                "bad" => Err("it cannot be done: do something else".to_owned()),
+                "bad" => Err("it cannot be done: do something else".to_owned().into()),
                 "forget" => {
                     never.push(outcome);
                     continue;

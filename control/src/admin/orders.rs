@@ -14,13 +14,31 @@ use super::server::Request;
 
 /// What a client orders.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Order {}
+pub(crate) enum Order {
+    /// The configuration is read again.
+    Reload,
+}
 
 /// The names of all orders, for the sentence about an unknown one.
-const KNOWN: [&str; 0] = [];
+const KNOWN: [&str; 1] = ["reload"];
 
-/// What became of an order: more keys of the answer, or the sentence of the refusal.
-pub(crate) type Done = Result<Map<String, Value>, String>;
+/// What became of an order: more keys of the answer, or why it was refused.
+pub(crate) type Done = Result<Map<String, Value>, Refused>;
+
+/// Why an order was refused; nothing is different.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// Cause and remedy.
+    pub(crate) sentence: String,
+    /// It is the configuration's fault: the report of `sixlane check`.
+    pub(crate) report: Option<String>,
+}
+
+impl From<String> for Refused {
+    fn from(sentence: String) -> Self {
+        Self { sentence, report: None }
+    }
+}
 
 /// An order on its way to the event loop, and where its outcome goes. The loop may keep the sender
 /// until it knows.
@@ -44,11 +62,16 @@ impl Request for Order {
         if request.v != VERSION {
             return Err(version_refused(request.v));
         }
-        Err(unknown(&request.what))
+        match request.what.as_str() {
+            "reload" => Ok(Self::Reload),
+            other => Err(unknown(other)),
+        }
     }
 
     fn name(&self) -> &'static str {
-        match *self {}
+        match self {
+            Self::Reload => "reload",
+        }
     }
 
     fn line(_name: &'static str, outcome: Done) -> (String, Vec<OwnedFd>) {
@@ -60,7 +83,10 @@ impl Request for Order {
                 whole.extend(more);
                 format!("{}\n", Value::Object(whole))
             }
-            Err(sentence) => refusal(&sentence),
+            Err(Refused { sentence, report: None }) => refusal(&sentence),
+            Err(Refused { sentence, report }) => {
+                format!("{}\n", json!({ "v": VERSION, "error": sentence, "report": report }))
+            }
         };
         (line, Vec::new())
     }
@@ -69,6 +95,6 @@ impl Request for Order {
 /// The sentence about an order that does not exist.
 fn unknown(name: &str) -> String {
     let name: String = name.chars().take(40).collect();
-    let known = if KNOWN.is_empty() { "nothing yet".to_owned() } else { KNOWN.join(", ") };
+    let known = KNOWN.join(", ");
     format!("there is no \"{name}\": what can be done is {known}")
 }

@@ -8,6 +8,7 @@
 //! its gateway has failed; equal-cost groups are not built.
 
 mod classes;
+mod reconfigure;
 mod routes;
 mod settings;
 
@@ -26,6 +27,8 @@ use crate::kernel::{Kernel, Pending};
 use crate::link::{PlanFacts, PortFact};
 use crate::neighbours::OnLink;
 use crate::netlink::request::Key;
+
+pub(crate) use reconfigure::{Before, refuse};
 
 /// Where a route leads, before it has a number in the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,6 +50,17 @@ pub(crate) struct Sets {
     pub(crate) relay4: BTreeSet<Ipv4Addr>,
     pub(crate) local6: BTreeSet<Ipv6Addr>,
     pub(crate) served6: BTreeSet<Ipv6Net>,
+}
+
+impl Sets {
+    /// What is in either.
+    pub(crate) fn union(&self, other: &Self) -> Self {
+        Self {
+            relay4: &self.relay4 | &other.relay4,
+            local6: &self.local6 | &other.local6,
+            served6: &self.served6 | &other.served6,
+        }
+    }
 }
 
 /// What the tables should say.

@@ -114,6 +114,11 @@ pub(super) fn depending_on(desired: &Desired, key: Key) -> impl Iterator<Item = 
     desired.book.several.iter().filter(move |(_, gateways)| holds(gateways)).map(|(net, _)| *net)
 }
 
+/// The prefixes of the overlay that lead to `target`.
+pub(super) fn overlaid(desired: &Desired, target: Target) -> impl Iterator<Item = IpNet> + '_ {
+    desired.book.overlay.iter().filter(move |(_, to)| **to == target).map(|(net, _)| *net)
+}
+
 fn find(desired: &Desired, input: Input<'_>, net: IpNet) -> Found {
     if let Some(&target) = desired.book.overlay.get(&net) {
         return Found::plain(target);

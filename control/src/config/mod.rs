@@ -11,6 +11,7 @@
 
 mod check;
 pub mod checked;
+pub(crate) mod fixed;
 mod nearest;
 mod raw;
 mod report;

@@ -9,6 +9,7 @@ use crate::link::ToKeeper;
 impl Control {
     /// Without a keeper everything goes on, and nobody restarts what dies next.
     pub(super) fn keeper_gone(&mut self, error: &io::Error) {
+        self.reload_in_vain();
         let path = self.parts.path.display();
         // Control works in its runtime directory.
         let runtime = std::env::current_dir().unwrap_or_default();
@@ -39,6 +40,7 @@ impl Control {
             Ok(fd) => self.parts.messages.push_back(ToKeeper::Totals { incarnation: dead.incarnation, fd }),
             Err(error) => tracing::warn!("the counters of the dead cannot be kept: {error}"),
         }
+        self.tell_configuration();
         self.parts.messages.push_back(ToKeeper::Ready);
     }
 }

@@ -46,6 +46,7 @@ impl Control {
             "dataplane_deaths": self.parts.workers.dead().incarnation,
             "control_deaths": self.deaths.control,
             "config": parts.path.display().to_string(),
+            "configuration": self.configuration(),
             "generation": parts.publisher.writer().number(),
             "bogons": match parts.config.profile.bogons {
                 Bogons::Internet => "internet",

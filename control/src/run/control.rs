@@ -15,12 +15,14 @@ use super::deaths::Deaths;
 use super::follow::Follow;
 use super::ports::Missing;
 use super::queues::Queues;
+use super::reload::{Loaded, Reload};
 use super::start::tables_full;
 use crate::admin;
 use crate::alarms::{Alarm, Alarms};
 use crate::clock::now_ns;
 use crate::compile::Desired;
 use crate::config::Checked;
+use crate::fence::Fence;
 use crate::kernel::Kernel;
 use crate::link::{FromKeeper, PlanFacts, ToKeeper};
 use crate::neighbours::{Change, Neighbours};
@@ -43,6 +45,9 @@ const WITNESSED_TURNS: u32 = 50;
 pub(super) struct Parts {
     pub(super) options: RunOptions,
     pub(super) config: Checked,
+    /// The configuration's text.
+    pub(super) loaded: Loaded,
+    pub(super) fence: Fence,
     pub(super) path: PathBuf,
     pub(super) plan: PlanFacts,
     pub(super) kernel: Kernel,
@@ -83,6 +88,7 @@ pub(super) struct Control {
     next_second_ns: u64,
     /// What is heard of the kernel and not published yet.
     pub(super) follow: Follow,
+    pub(super) reload: Reload,
     /// The tables lack something that was refused.
     unapplied: bool,
     /// Turns in a row in which some worker was stuck.
@@ -106,6 +112,7 @@ impl Control {
             attached: false,
             next_second_ns: now,
             follow: Follow::default(),
+            reload: Reload::default(),
             unapplied: false,
             silent_turns: 0,
             restart_asked: 0,
@@ -161,6 +168,9 @@ impl Control {
             }
             FromKeeper::PortBack(fact) => self.port_back(fact),
             FromKeeper::PortRefused { port, reason } => self.port_refused(port, reason),
+            FromKeeper::Reload { order, number, text } => self.reload_text(order, number, text),
+            FromKeeper::Unreadable { order, sentence } => self.reload_unreadable(order, sentence),
+            FromKeeper::RefusedBefore(sentence) => self.reload_refused_before(sentence),
             other => tracing::warn!("the keeper said {other:?}, which has no place here"),
         }
     }
@@ -181,8 +191,10 @@ impl Control {
 /// What the admin group orders.
 impl Control {
     /// Does what is ordered. The outcome may be told later.
-    pub(super) fn ordered(&mut self, order: &admin::Order, _outcome: oneshot::Sender<admin::Done>) {
-        match *order {}
+    pub(super) fn ordered(&mut self, order: &admin::Order, outcome: oneshot::Sender<admin::Done>) {
+        match *order {
+            admin::Order::Reload => self.reload_ordered(outcome),
+        }
     }
 }
 
@@ -198,6 +210,7 @@ impl Control {
             self.second(now);
         }
         self.settle();
+        self.leave_old();
         self.collect();
     }
 
@@ -211,6 +224,7 @@ impl Control {
         self.deaths_over(now);
         self.watch_queues();
         self.miss_ports(now);
+        self.narrow_fence(now);
     }
 
     fn take_punts(&mut self) {
@@ -316,9 +330,13 @@ impl Control {
     pub(super) fn refused(&mut self, error: &TableError) {
         self.unapplied = true;
         self.alarm(Alarm::TablesFull, tables_full(error));
-        if !matches!(error, TableError::ArenaFull) {
-            return;
+        if matches!(error, TableError::ArenaFull) {
+            self.more_memory();
         }
+    }
+
+    /// Asks the data plane to map another segment of tables.
+    pub(super) fn more_memory(&mut self) {
         self.collect();
         let Ok(Some(index)) = self.parts.publisher.grow() else { return };
         let writer = self.parts.publisher.writer();

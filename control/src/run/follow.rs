@@ -238,7 +238,7 @@ impl Control {
         }
     }
 
-    fn sets_written(&mut self, done: Result<(), SetsError>) {
+    pub(super) fn sets_written(&mut self, done: Result<(), SetsError>) {
         if let Err(error) = done {
             self.follow.sets = true;
             self.alarm(Alarm::ProgramSets, error.to_string());
@@ -256,7 +256,7 @@ impl Control {
         }
     }
 
-    fn state_alarms(&mut self) {
+    pub(super) fn state_alarms(&mut self) {
         let Parts { alarms, desired, .. } = &mut self.parts;
         for alarm in STATE_ALARMS {
             match desired.alarms.iter().find(|(standing, _)| *standing == alarm) {

@@ -12,6 +12,7 @@ mod keeper;
 mod memory;
 mod ports;
 mod queues;
+mod reload;
 mod start;
 mod wait;
 
@@ -203,10 +204,12 @@ async fn event_loop(
         for message in control.take_messages() {
             // A keeper that takes over hears everything again.
             if keeper.gone() {
+                control.reload_in_vain();
                 continue;
             }
             if let Err(error) = keeper.send(message).await {
                 tracing::warn!("the keeper does not listen: {error}");
+                control.reload_in_vain();
             }
         }
         // While the kernel always has something to say this task never waits; the admin socket's tasks must
@@ -215,5 +218,7 @@ async fn event_loop(
     }
 }
 
+#[cfg(test)]
+mod reload_tests;
 #[cfg(test)]
 mod tests;

@@ -9,10 +9,12 @@ use sixlane_tables::{Limits, TableError, TableWriter};
 use super::RunOptions;
 use super::control::{Control, Parts};
 use super::keeper::Facts;
+use super::reload::Loaded;
 use crate::alarms::{Alarm, Alarms};
 use crate::clock::now_ns;
 use crate::compile::{self, Desired, Input};
 use crate::config::{self, BYTES_MAX, Checked};
+use crate::fence::{Fence, Nft};
 use crate::figures::{Dead, read_from_start};
 use crate::kernel::{self, Kernel};
 use crate::link::ToKeeper;
@@ -21,8 +23,8 @@ use crate::netlink::request::Key;
 use crate::netlink::socket::{Listener, Requests};
 use crate::netlink::uapi::GROUPS;
 use crate::publish::{Publisher, Readers};
+use crate::sets;
 use crate::workers::Workers;
-use crate::{fence, sets};
 
 /// Builds everything and queues what the keeper must hear. The listening socket is the event loop's to
 /// wait on.
@@ -30,7 +32,7 @@ use crate::{fence, sets};
 /// # Errors
 /// One sentence with cause and remedy.
 pub(super) fn start(facts: Facts, options: RunOptions) -> Result<(Control, Listener), String> {
-    let config = read_config(&facts)?;
+    let (config, loaded) = read_config(&facts)?;
     // Subscribe first, then dump: what changes in between comes as an event.
     let mut listener = Listener::open(GROUPS).map_err(|error| error.to_string())?;
     let mut requests = Requests::open().map_err(|error| error.to_string())?;
@@ -52,7 +54,10 @@ pub(super) fn start(facts: Facts, options: RunOptions) -> Result<(Control, Liste
     let now = now_ns();
     let neighbours = first_neighbours(now, &config, &desired, &mut requests)?;
     let publisher = first_tables(&config, &desired, &neighbours, &mut alarms)?;
-    raise_fence(&desired, &mut alarms);
+    let (fence, raised) = Fence::raise(Box::new(Nft), &desired.sets.relay4);
+    if let Err(error) = raised {
+        alarms.raise(Alarm::FenceMissing, error.to_string());
+    }
     sets::fill(&facts.maps, &desired).map_err(|error| error.to_string())?;
     let workers = Workers::new(facts.plan.workers, now, earlier_totals(facts.totals));
     let mut messages = VecDeque::from([ToKeeper::Fenced]);
@@ -65,6 +70,8 @@ pub(super) fn start(facts: Facts, options: RunOptions) -> Result<(Control, Liste
     let mut control = Control::new(Parts {
         options,
         config,
+        loaded,
+        fence,
         path: facts.path,
         plan: facts.plan,
         kernel,
@@ -87,15 +94,16 @@ pub(super) fn start(facts: Facts, options: RunOptions) -> Result<(Control, Liste
     Ok((control, listener))
 }
 
-fn read_config(facts: &Facts) -> Result<Checked, String> {
+fn read_config(facts: &Facts) -> Result<(Checked, Loaded), String> {
     let name = facts.path.display().to_string();
     let again = |error: std::io::Error| format!("the keeper's copy of {name} cannot be read: {error}");
     let copy = facts.text.try_clone().map_err(again)?;
+    let file = facts.text.try_clone().map_err(again)?;
     let mut text = String::new();
     read_from_start(copy, BYTES_MAX, &mut text).map_err(again)?;
     let config = config::parse(&name, &text).map_err(|report| report.to_string())?;
     config::refuse_unbuilt(&config).map_err(|unbuilt| unbuilt.to_string())?;
-    Ok(config)
+    Ok((config, Loaded::now(&text, file)))
 }
 
 /// Secrets of this start, from the kernel.
@@ -166,12 +174,6 @@ fn first_tables(
 /// The sentence of the alarm `tables_full`.
 pub(super) fn tables_full(error: &TableError) -> String {
     format!("not all routes and neighbours are in the tables: {error}; raise [limits] and restart")
-}
-
-fn raise_fence(desired: &Desired, alarms: &mut Alarms) {
-    if let Err(error) = fence::install(&desired.sets.relay4) {
-        alarms.raise(Alarm::FenceMissing, error.to_string());
-    }
 }
 
 /// What an earlier control counted. A sum that cannot be read is lost, and said to be.

@@ -1,6 +1,7 @@
 //! Control without kernel and keeper: what it says to whom, and the frozen keys of its answers.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::net::Ipv4Addr;
 use std::sync::atomic::Ordering;
 
 use serde_json::Value;
@@ -9,12 +10,15 @@ use sixlane_xsk::uapi::XdpCounters;
 
 use super::RunOptions;
 use super::control::{Control, Parts};
+use super::reload::Loaded;
 use crate::admin::{Query, Request};
 use crate::alarms::{Alarm, Alarms};
 use crate::clock::now_ns;
 use crate::compile::tests::{TEXT, WAN6, address, checked, compiled, kernel, plan};
 use crate::compile::{Desired, Sets};
+use crate::fence::{Fence, FenceError, Fencer};
 use crate::figures::Dead;
+use crate::kernel::Kernel;
 use crate::link::{FromKeeper, ToKeeper};
 use crate::neighbours::Neighbours;
 use crate::netlink::message::Message;
@@ -40,8 +44,22 @@ impl Program for SevenSeen {
         Ok(())
     }
 
+    fn unite(&self, _old: &Sets, _new: &Desired) -> Result<(), SetsError> {
+        Ok(())
+    }
+
     fn rewrite(&self, _desired: &Desired) -> Result<(), SetsError> {
         Ok(())
+    }
+}
+
+/// A machine without `nft`.
+#[derive(Debug)]
+struct NoNft;
+
+impl Fencer for NoNft {
+    fn install(&self, _relays: &BTreeSet<Ipv4Addr>) -> Result<(), FenceError> {
+        Err(FenceError::Missing)
     }
 }
 
@@ -62,16 +80,24 @@ impl Program for FullOnce {
         Ok(())
     }
 
+    fn unite(&self, _old: &Sets, _new: &Desired) -> Result<(), SetsError> {
+        Ok(())
+    }
+
     fn rewrite(&self, _desired: &Desired) -> Result<(), SetsError> {
         Ok(())
     }
 }
 
 fn control(config: &str) -> Control {
-    let desired = compiled(config, &kernel()).unwrap();
+    control_in(config, kernel())
+}
+
+pub(super) fn control_in(config: &str, kernel: Kernel) -> Control {
+    let desired = compiled(config, &kernel).unwrap();
     let mut neighbours = Neighbours::new(1024, 100);
     neighbours.set_topology(1, &desired.gateways, &desired.on_link);
-    let limits = Limits { adjacencies: 64, ..Limits::default() };
+    let limits = Limits { adjacencies: 1024, ..Limits::default() };
     let mut publisher = Publisher::new(TableWriter::create(&limits, &desired.settings).unwrap());
     publisher.bring_to(&desired, &neighbours, Readers::Nobody).unwrap();
     let mut alarms = Alarms::default();
@@ -79,9 +105,11 @@ fn control(config: &str) -> Control {
     Control::new(Parts {
         options: RunOptions { runtime_dir: ".".into(), version: "test".into() },
         config: checked(config),
+        loaded: Loaded::now(config, tempfile::tempfile().unwrap().into()),
+        fence: Fence::raise(Box::new(NoNft), &desired.sets.relay4).0,
         path: "test.toml".into(),
         plan: plan(),
-        kernel: kernel(),
+        kernel,
         tables: vec![254],
         hash_key: [1, 2],
         program: Box::new(SevenSeen),
@@ -101,7 +129,7 @@ fn worker() -> WorkerSegment {
     WorkerSegment::create(layout).unwrap()
 }
 
-fn with_worker(control: &mut Control, incarnation: u32) -> WorkerSegment {
+pub(super) fn with_worker(control: &mut Control, incarnation: u32) -> WorkerSegment {
     let worker = worker();
     let fd = worker.segment().share().unwrap();
     control.told(FromKeeper::WorkerSegment { worker: 0, incarnation, fd });
@@ -144,7 +172,9 @@ fn the_keys_of_all_answers_are_frozen() {
     for (query, expected) in [
         (
             Query::Status,
-            "alarms alarms.name alarms.text bogons config control_deaths dataplane dataplane_deaths generation memory \
+            "alarms alarms.name alarms.text bogons config configuration configuration.bytes \
+             configuration.loaded_at configuration.reloads configuration.reloads_refused configuration.sha256 \
+             control_deaths dataplane dataplane_deaths generation memory \
              memory.adjacencies memory.capacity_bytes memory.segments memory.used_bytes memory.waiting \
              neighbours neighbours_refused pid ports ports.driver ports.ifindex ports.index ports.mac \
              ports.mode ports.mtu ports.name ports.queues router_ipv6 routes4 routes6 sixtofour \

@@ -6,6 +6,7 @@
 
 mod door;
 mod routes;
+mod stage;
 
 use zerocopy::IntoBytes;
 
@@ -143,6 +144,8 @@ pub struct TableWriter {
     adjacencies: Vec<Option<Entry>>,
     free_ids: Vec<NextHopId>,
     limits: Limits,
+    /// Changes of routes wait for the next generation.
+    staging: bool,
 }
 
 impl TableWriter {
@@ -181,6 +184,7 @@ impl TableWriter {
             free_ids: (1..count as u32).rev().map(NextHopId).collect(),
             limits: Limits { adjacencies: count as u32 - 1, ..*limits },
             number: 1,
+            staging: false,
             arena,
             control,
             partners,
@@ -296,7 +300,8 @@ impl TableWriter {
         self.publish(None, Some(ranges))
     }
 
-    /// Publishes a generation with new settings, new classes or both, by one store.
+    /// Publishes a generation with new settings, new classes or both, and the routes that were changed since
+    /// [`TableWriter::stage`], by one store.
     ///
     /// # Errors
     /// [`TableError::ArenaFull`]: the old generation stays in force.
@@ -322,6 +327,7 @@ impl TableWriter {
                     self.limbo.retire(Retired::Block(old.bitmap));
                     self.limbo.retire(Retired::Block(old.ranges));
                 }
+                self.unstage();
                 self.limbo.publish(&self.control.token);
                 Ok(())
             }

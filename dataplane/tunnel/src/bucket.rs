@@ -23,6 +23,21 @@ impl TokenBucket {
         TokenBucket { cost_ns, depth_ns: cost_ns.saturating_mul(burst as u64), full_at_ns: 0 }
     }
 
+    /// A bucket of another rate and burst that lacks as many tokens as this one does at `now_ns`: to change
+    /// the numbers again and again gives nobody more. One that never gave a token owes nothing.
+    #[must_use]
+    pub const fn retuned(self, rate: u32, burst: u32, now_ns: u64) -> TokenBucket {
+        let mut next = TokenBucket::new(rate, burst);
+        let debt_ns = self.full_at_ns.saturating_sub(now_ns);
+        if debt_ns != 0 && self.cost_ns != u64::MAX && next.cost_ns != u64::MAX {
+            let missing = debt_ns.div_ceil(self.cost_ns);
+            let debt_ns = missing.saturating_mul(next.cost_ns);
+            let debt_ns = if debt_ns < next.depth_ns { debt_ns } else { next.depth_ns };
+            next.full_at_ns = now_ns.saturating_add(debt_ns);
+        }
+        next
+    }
+
     /// Takes a token at the time `now_ns` (any clock that does not go backward); `false` when there is
     /// none.
     #[inline]
@@ -61,6 +76,20 @@ mod tests {
         assert_eq!(given(&mut bucket, 1_000_000), 1);
         assert_eq!(given(&mut bucket, 3_000_000), 2);
         assert_eq!(given(&mut bucket, SECOND_NS), 3, "never more than the burst");
+    }
+
+    #[test]
+    fn other_numbers_do_not_fill_the_bucket() {
+        let mut bucket = TokenBucket::new(1000, 10);
+        let now = 5 * SECOND_NS;
+        assert_eq!((0..20).filter(|_| bucket.take(now)).count(), 10);
+        for round in 0..100_u32 {
+            bucket = bucket.retuned(1000 + round % 2 * 1000, 10, now);
+            assert!(!bucket.take(now), "round {round}");
+        }
+        assert!(bucket.retuned(1000, 11, now).take(now), "a larger bucket has room for one more");
+        assert!(!bucket.retuned(0, 10, now).take(now + SECOND_NS));
+        assert!(bucket.take(now + 1_000_000), "and it fills as it should");
     }
 
     #[test]

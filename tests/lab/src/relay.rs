@@ -148,6 +148,31 @@ impl Relay {
         serde_json::from_str(&line).map_err(|error| fail(error.into()))
     }
 
+    /// Puts another text in the place of its configuration file, by one rename.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn configure(&self, text: &str) -> Result<(), LabError> {
+        let fresh = self.config.with_extension("fresh");
+        std::fs::write(&fresh, text)
+            .and_then(|()| std::fs::rename(&fresh, &self.config))
+            .map_err(|error| LabError::io("writing the configuration", error))
+    }
+
+    /// Gives one order to the changing admin socket.
+    ///
+    /// # Errors
+    /// Nobody listens, or the answer is no JSON.
+    pub fn order(&self, order: &str) -> Result<serde_json::Value, LabError> {
+        let fail = |error| LabError::io("ordering something", error);
+        let mut stream = UnixStream::connect(self.runtime.join("change.sock")).map_err(fail)?;
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(30))).map_err(fail)?;
+        writeln!(stream, "{}", serde_json::json!({"v": 1, "do": order})).map_err(fail)?;
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).map_err(fail)?;
+        serde_json::from_str(&line).map_err(|error| fail(error.into()))
+    }
+
     /// A `sixlane` command that speaks to this relay, inside its namespace.
     pub fn sixlane(&self, arguments: &[&str]) -> Command {
         let mut command = self.host.command(&self.program);

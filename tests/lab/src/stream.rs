@@ -5,7 +5,7 @@
 
 use crate::socket::{Port, address, inner};
 use crate::{Deadline, Host, LabError, World, eventually, packet};
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -51,6 +51,28 @@ impl Default for Pace {
     }
 }
 
+/// What one configuration writes into outer headers, as it arrives. A packet whose header mixes two is
+/// damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// Source address.
+    pub source: Ipv4Addr,
+    /// Type of service, the whole byte; `None`: any.
+    pub tos: Option<u8>,
+    /// Time to live on arrival; `None`: any.
+    pub ttl: Option<u8>,
+}
+
+impl Mark {
+    /// What a relay writes that nobody reconfigures.
+    const PLAIN: Self = Self { source: address::RELAY4, tos: None, ttl: None };
+
+    fn suits(&self, outer: &[u8]) -> bool {
+        let is = |at: usize, byte: Option<u8>| byte.is_none_or(|byte| outer.get(at) == Some(&byte));
+        outer.get(12..16) == Some(&self.source.octets()) && is(1, self.tos) && is(8, self.ttl)
+    }
+}
+
 /// What became of the numbers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -64,6 +86,8 @@ pub struct Tally {
     pub damaged: u64,
     /// Longest time without an arrival.
     pub longest_gap: Duration,
+    /// Packets that arrived under each [`Mark`].
+    pub marked: Vec<u64>,
 }
 
 impl Tally {
@@ -103,6 +127,7 @@ pub struct Sink {
     last: Instant,
     payload_bytes: usize,
     warm: bool,
+    marks: Vec<Mark>,
 }
 
 impl Sender {
@@ -156,6 +181,7 @@ impl Sink {
             last: Instant::now(),
             payload_bytes: payload_bytes.max(12),
             warm: false,
+            marks: vec![Mark::PLAIN],
         })
     }
 
@@ -164,7 +190,13 @@ impl Sink {
         while let Some(bytes) = self.port.receive(buffer)? {
             match self.way {
                 Way::Decap | Way::Native => self.note(Some(bytes)),
-                Way::Encap => self.note(unwrap(bytes, self.far)),
+                Way::Encap => {
+                    let mark = self.marks.iter().position(|mark| mark.suits(bytes));
+                    if let Some(count) = mark.and_then(|mark| self.tally.marked.get_mut(mark)) {
+                        *count += 1;
+                    }
+                    self.note(mark.and_then(|_| unwrap(bytes, self.far)));
+                }
             }
         }
         Ok(())
@@ -198,10 +230,7 @@ impl Sink {
 fn unwrap(outer: &[u8], far: Ipv6Addr) -> Option<&[u8]> {
     let packet = inner(outer)?;
     let header = packet.get(..48)?;
-    let right = outer.get(12..16)? == address::RELAY4.octets()
-        && header[8..24] == address::HOST6.octets()
-        && header[24..40] == far.octets()
-        && header[7] == 63;
+    let right = header[8..24] == address::HOST6.octets() && header[24..40] == far.octets() && header[7] == 63;
     if right { packet.get(48..) } else { None }
 }
 
@@ -250,12 +279,31 @@ impl Stream {
         way: Way,
         pace: Pace,
     ) -> Result<Self, LabError> {
+        Self::start_marked(world, (far, far6), way, pace, Vec::new())
+    }
+
+    /// The same into the tunnel, where outer headers may carry any of these marks; without any: what the
+    /// relay of the first laboratory writes.
+    ///
+    /// # Errors
+    /// The sockets cannot be opened, or nothing arrives.
+    pub fn start_marked(
+        world: &World,
+        (far, far6): (&Host, Ipv6Addr),
+        way: Way,
+        pace: Pace,
+        marks: Vec<Mark>,
+    ) -> Result<Self, LabError> {
         let native = world.host("host6")?;
         let (from, to) = match way {
             Way::Encap | Way::Native => (native, far),
             Way::Decap => (far, native),
         };
         let mut sink = Sink::open(to, way, far6, pace.payload_bytes)?;
+        if !marks.is_empty() {
+            sink.marks = marks;
+        }
+        sink.tally.marked = vec![0; sink.marks.len()];
         let mut sender = Sender::open(from, way, far6, pace.payload_bytes)?;
         warm_up(&mut sender, &mut sink)?;
         let stop = Arc::new(AtomicBool::new(false));

@@ -168,6 +168,9 @@ impl Link {
                 let fd = descriptors.pop().ok_or_else(missing)?;
                 match segment.what {
                     Segment::TOTALS => Some(FromKeeper::Totals(fd)),
+                    Segment::CONFIGURATION => {
+                        Some(FromKeeper::Reload { order: segment.set, number: segment.index, text: fd })
+                    }
                     Segment::WORKER => Some(FromKeeper::WorkerSegment {
                         worker: u16::try_from(segment.worker).map_err(|_| missing())?,
                         incarnation: segment.incarnation,
@@ -184,6 +187,10 @@ impl Link {
                     port: u8::try_from(ready.index).map_err(|_| missing())?,
                     reason: ready.text.get(),
                 }),
+                Ready::UNREADABLE => {
+                    Some(FromKeeper::Unreadable { order: ready.set, sentence: ready.text.get() })
+                }
+                Ready::RELOAD_REFUSED => Some(FromKeeper::RefusedBefore(ready.text.get())),
                 Ready::MAPPED => Some(FromKeeper::TablesMapped { set: ready.set, segment: ready.index }),
                 _ => None,
             },
@@ -250,6 +257,20 @@ fn encode(message: ToKeeper) -> (Message, Option<OwnedFd>) {
         }
         ToKeeper::PortMissing { port } => {
             (Message::PortReturned(PortReturned { port: port.into(), queue: 0 }), None)
+        }
+        ToKeeper::ReloadWanted { order } => {
+            (Message::Ready(Ready { set: order, ..Ready::new(Ready::RELOAD_WANTED) }), None)
+        }
+        ToKeeper::Configuration { text } => {
+            (Message::Segment(Segment::new(Segment::CONFIGURATION)), Some(text))
+        }
+        ToKeeper::Accepted { number } => {
+            (Message::Ready(Ready { index: number, ..Ready::new(Ready::ACCEPTED) }), None)
+        }
+        ToKeeper::NotAccepted { number, sentence } => {
+            let text = Text::new(&sentence);
+            let ready = Ready { index: number, text, ..Ready::new(Ready::RELOAD_REFUSED) };
+            (Message::Ready(ready), None)
         }
         ToKeeper::RestartDataplane { reason } => {
             let retire = Retire { text: Text::new(&reason), ..Retire::new(Retire::RESTART_DATA_PLANE) };

@@ -4,6 +4,8 @@
 //! everything below them. A single entry is stored in place; several are a copy of their node, published
 //! by one store into its parent. What that replaced is retired.
 
+mod stage;
+
 use std::collections::BTreeMap;
 
 use super::{CHILD, NODE_BITS, NODE_ENTRIES, ROOT_BITS, ROOT_ENTRIES, node};
@@ -81,6 +83,8 @@ pub(crate) struct Fib {
     /// How many routes there are of each length.
     lengths: [u32; 129],
     root: Offset,
+    /// Changes that nobody sees yet; `root` is theirs meanwhile.
+    stage: Option<stage::Stage>,
 }
 
 /// Blocks made for a change that may still fail.
@@ -130,7 +134,7 @@ impl Fib {
     /// A FIB without routes, in `arena`.
     pub(crate) fn new(arena: &mut Arena) -> Result<Self, TableError> {
         let root = arena.store(vec![0u32; ROOT_ENTRIES].as_bytes())?;
-        Ok(Self { rib: BTreeMap::new(), lengths: [0; 129], root: root.offset })
+        Ok(Self { rib: BTreeMap::new(), lengths: [0; 129], root: root.offset, stage: None })
     }
 
     /// The root page, to be put into a root record.
@@ -210,17 +214,24 @@ impl Fib {
     fn page_of(&self, arena: &Arena, prefix: Prefix) -> (Page, Link) {
         let mut page = Page { offset: self.root, end: ROOT_BITS, width: ROOT_BITS };
         let mut link = Link::Root;
-        while prefix.len > page.end {
-            let at = page.offset.bytes() + index(prefix.bits, page.end, page.width) * 4;
-            let entry = words(arena, at, 1).first().map_or(0, |word| word.load(Ordering::Relaxed));
-            // A node without routes of its own is not changed but replaced by its parent's entry.
-            if entry & CHILD == 0 || !self.has_below(Prefix::new(prefix.bits, page.end)) {
-                break;
-            }
+        while let Some((at, child)) = self.page_below(arena, page, prefix) {
             link = Link::Entry(at);
-            page = Page { offset: Offset::new(entry & !CHILD), end: page.end + NODE_BITS, width: NODE_BITS };
+            page = Page { offset: child, end: page.end + NODE_BITS, width: NODE_BITS };
         }
         (page, link)
+    }
+
+    /// The node below `page` in which `prefix` is to be changed, and where its offset is stored; `None` when
+    /// `page` itself is to be changed.
+    fn page_below(&self, arena: &Arena, page: Page, prefix: Prefix) -> Option<(usize, Offset)> {
+        if prefix.len <= page.end {
+            return None;
+        }
+        let at = page.offset.bytes() + index(prefix.bits, page.end, page.width) * 4;
+        let entry = words(arena, at, 1).first().map_or(0, |word| word.load(Ordering::Relaxed));
+        // A node without routes of its own is not changed but replaced by its parent's entry.
+        let is_node = entry & CHILD != 0 && self.has_below(Prefix::new(prefix.bits, page.end));
+        is_node.then(|| (at, Offset::new(entry & !CHILD)))
     }
 
     /// Whether there are routes longer than `prefix` inside it.
@@ -228,19 +239,29 @@ impl Fib {
         self.rib.range(prefix.first()..=prefix.last()).any(|(route, _)| route.len > prefix.len)
     }
 
-    fn prepare(&self, builder: &mut Builder<'_>, prefix: Prefix) -> Result<Change, TableError> {
-        let (page, link) = self.page_of(builder.arena, prefix);
+    /// The entries of `page` that `prefix` covers, from the index of the first on, as the routes have them.
+    fn entries(
+        &self,
+        builder: &mut Builder<'_>,
+        page: Page,
+        prefix: Prefix,
+    ) -> Result<(usize, Vec<u32>), TableError> {
         let area = Prefix::new(prefix.bits, prefix.len.min(page.end));
         let first = index(area.bits, page.end, page.width);
-        let count = 1usize << (page.end - area.len);
         let routes: Vec<_> = (self.rib.range(area.first()..=area.last()))
             .filter(|(route, _)| route.len >= area.len)
             .map(|(route, id)| (*route, *id))
             .collect();
         let inherited = self.covering(area.bits, area.len).map_or(0, |(_, id)| id.0);
-        let mut fresh = vec![inherited; count];
+        let mut fresh = vec![inherited; 1 << (page.end - area.len)];
         builder.fill(&mut fresh, first, (page.end, page.width), &routes)?;
-        let at = page.offset.bytes() + first * 4;
+        Ok((first, fresh))
+    }
+
+    fn prepare(&self, builder: &mut Builder<'_>, prefix: Prefix) -> Result<Change, TableError> {
+        let (page, link) = self.page_of(builder.arena, prefix);
+        let (first, fresh) = self.entries(builder, page, prefix)?;
+        let (at, count) = (page.offset.bytes() + first * 4, fresh.len());
         let mut retired = Vec::new();
         for entry in words(builder.arena, at, count) {
             nodes_below(builder.arena, entry.load(Ordering::Relaxed), &mut retired);

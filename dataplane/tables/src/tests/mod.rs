@@ -2,6 +2,7 @@
 
 mod corruption;
 mod differential;
+mod generations;
 mod updates;
 
 use std::net::{Ipv4Addr, Ipv6Addr};

@@ -103,7 +103,20 @@ impl TableWriter {
             Family::V4 => &mut self.fib4,
             Family::V6 => &mut self.fib6,
         };
+        if self.staging {
+            if fib.stage(&mut self.arena, prefix, id)? {
+                self.count_route(old, id);
+            }
+            return Ok(());
+        }
         let Some(change) = fib.change(&mut self.arena, prefix, id)? else { return Ok(()) };
+        self.count_route(old, id);
+        self.publish_change(family, change);
+        Ok(())
+    }
+
+    /// A route led to `old` and leads to `id` now.
+    pub(super) fn count_route(&mut self, old: Option<NextHopId>, id: Option<NextHopId>) {
         for (id, one) in [(id, 1), (old, u32::MAX)] {
             if let Some(entry) =
                 id.and_then(|id| self.adjacencies.get_mut(id.0 as usize)).and_then(Option::as_mut)
@@ -111,8 +124,6 @@ impl TableWriter {
                 entry.routes = entry.routes.wrapping_add(one);
             }
         }
-        self.publish_change(family, change);
-        Ok(())
     }
 
     /// The one store that makes a FIB change visible.
