@@ -21,5 +21,7 @@ mod run;
 mod sets;
 mod workers;
 
+#[cfg(fuzzing)]
+pub use admin::judge_line;
 pub use link::{Child, ChildDeaths, FromKeeper, KeeperLink, PlanFacts, PortFact, ToKeeper};
 pub use run::{RunError, RunOptions, run};

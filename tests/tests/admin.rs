@@ -4,14 +4,17 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "the helpers of a test may fail it")]
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::Ipv6Addr;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
+use sixlane_lab::socket::{Port, address};
 use sixlane_lab::stream::{Pace, Stream, Way};
-use sixlane_lab::{Deadline, FarEnd, Part, eventually};
+use sixlane_lab::{Deadline, FarEnd, Part, eventually, packet};
 use sixlane_tests::Running;
 
 /// `sixlane show … --watch`, running.
@@ -219,6 +222,55 @@ fn a_control_without_descriptors_refuses_clients_and_nothing_else_happens() {
     let tally = stream.finish().expect("stream");
     assert_eq!((tally.lost(), tally.doubled, tally.damaged), (0, 0, 0), "{tally:?}");
     assert_eq!(lab.relay.part(Part::Control).expect("control").pid(), control.pid());
+    lab.assert_identity();
+}
+
+/// TGT-14: packets that each make the data plane ask control for something (a neighbour that nobody has
+/// heard of, an echo for the relay itself), as fast as one core sends them. What reaches control is
+/// budgeted: it answers in a second and leaves half a core to others.
+#[test]
+fn a_storm_of_punts_leaves_the_operator_his_answers() {
+    let lab = Running::first_light(FarEnd::RawSocket).expect("a running relay");
+    let forger = Port::forger4(lab.world.host("isp").expect("isp")).expect("raw socket");
+    let over = AtomicBool::new(false);
+    let sent = AtomicU64::new(0);
+    let control = lab.relay.part(Part::Control).expect("control").pid();
+    let (mut slowest, mut answers) = (Duration::ZERO, 0);
+    let (begun, busy) = (Instant::now(), cpu(control));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut number = 0_u64;
+            while !over.load(Ordering::Relaxed) {
+                number += 1;
+                let host = Ipv6Addr::from(0x2001_0600_u128 << 96 | u128::from(number) << 8 | 1);
+                let to = if number.is_multiple_of(8) { address::RELAY6 } else { host };
+                let inner = packet::echo_request(address::SITE6, to, 64);
+                // A full queue is the sender's matter.
+                let _ = forger
+                    .send4(&packet::protocol41(address::SITE4, address::RELAY4, &inner), address::RELAY4);
+                sent.store(number, Ordering::Relaxed);
+            }
+        });
+        let enough = eventually("a storm long enough", Deadline::seconds(60), || {
+            let asked = Instant::now();
+            let status = lab.relay.ask("status").ok()?;
+            assert_eq!(status["dataplane"], "forwarding");
+            slowest = slowest.max(asked.elapsed());
+            answers += 1;
+            (answers >= 20 && sent.load(Ordering::Relaxed) >= 100_000).then_some(())
+        });
+        over.store(true, Ordering::Relaxed);
+        assert!(enough.is_ok(), "{answers} answers in a storm of {sent:?}");
+    });
+    let (spent, lasted) = (cpu(control) - busy, begun.elapsed().as_secs_f64());
+    assert!(slowest < Duration::from_secs(1), "an answer took {slowest:?}");
+    let total = lab.counters()["total"].clone();
+    let figure = |name: &str| total[name].as_u64().expect("a figure");
+    assert!(figure("neighbour_limited") > 0, "the storm was none: {total:#}");
+    #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+    let (share, asked) = (spent as f64 / 100.0 / lasted, figure("neighbour_requests") as f64);
+    assert!(share < 0.5, "control took {share:.2} of a core");
+    assert!(asked <= 256.0 * (lasted + 1.0) + 64.0, "{asked} requests in {lasted:.1} s");
     lab.assert_identity();
 }
 

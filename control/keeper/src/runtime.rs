@@ -34,6 +34,16 @@ pub enum RuntimeError {
         /// The other keeper's process id.
         pid: String,
     },
+    /// It is somebody else's.
+    #[error(
+        "the runtime directory {path} belongs to uid {owner}, who could replace our sockets in it: name another with --runtime"
+    )]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// Who owns it.
+        owner: u32,
+    },
     /// The directory or a file in it cannot be made.
     #[error("cannot use the runtime directory {path} ({cause}): name a writable one with --runtime")]
     Unusable {
@@ -65,6 +75,11 @@ impl RuntimeDirectory {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
             Err(error) => return Err(unusable(error)),
         };
+        // Whoever owns a directory may put what he likes in the place of our files.
+        let owner = fs::metadata(path).map_err(unusable)?.uid();
+        if owner != rustix::process::geteuid().as_raw() {
+            return Err(RuntimeError::Foreign { path: path.to_path_buf(), owner });
+        }
         let mut lock = loop {
             let lock = Self::lock(path)?;
             // An instance that ends removes its file: what we locked may have been that one.
@@ -259,6 +274,19 @@ mod tests {
         assert!(error.contains(&format!("pid {pid}")), "{error}");
         first.remove();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_directory_of_somebody_else_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        if std::os::unix::fs::chown(parent.path(), Some(65_534), None).is_err() {
+            // Only root can give a directory away; as another user the root of the tree is foreign.
+            assert!(RuntimeDirectory::open(Path::new("/")).is_err());
+            return;
+        }
+        let error = RuntimeDirectory::open(parent.path()).unwrap_err().to_string();
+        assert!(error.contains("belongs to uid 65534") && error.contains("--runtime"), "{error}");
+        assert!(!parent.path().join(LOCK).exists(), "nothing was made in it");
     }
 
     #[test]

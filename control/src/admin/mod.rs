@@ -33,6 +33,18 @@ pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(
 /// How long control may take over a change before its client is told to look into the log.
 pub(crate) const CHANGE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
+/// What both sockets make of a line, for the fuzz target: the answers to what they refuse.
+#[cfg(fuzzing)]
+pub fn judge_line(line: &[u8]) -> Vec<String> {
+    use server::Request;
+    let refused =
+        [Query::parse(line).map(|query| query.name()), Order::parse(line).map(|order| order.name())];
+    refused
+        .into_iter()
+        .filter_map(|judged| judged.err().map(|sentence| protocol::refusal(&sentence)))
+        .collect()
+}
+
 #[cfg(test)]
 mod order_tests;
 #[cfg(test)]

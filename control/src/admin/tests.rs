@@ -10,8 +10,9 @@ use serde_json::{Map, Value, json};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
+use super::orders::Order;
 use super::protocol::{Query, Reply};
-use super::server::{Asked, Request, converse, serve};
+use super::server::{Asked, DESCRIPTORS_MAX, Request, converse, serve};
 use super::socket::{Access, listen};
 use super::{CLIENTS_MAX, PATIENCE};
 
@@ -164,11 +165,112 @@ fn the_limit_of_routes_is_bounded() {
     );
 }
 
+#[test]
+fn values_that_are_deep_huge_or_double_get_a_sentence() {
+    let deep = format!("{{\"v\":1,\"get\":{}{}}}", "[".repeat(20_000), "]".repeat(20_000));
+    let lines = [
+        deep.as_str(),
+        "{\"v\":1e999,\"get\":\"status\"}",
+        "{\"v\":-1,\"get\":\"status\"}",
+        "{\"v\":4294967297,\"get\":\"status\"}",
+        "{\"v\":1,\"get\":\"routes\",\"limit\":-5}",
+        "{\"v\":1,\"get\":\"routes\",\"limit\":123456789012345678901234567890}",
+        "{\"v\":1,\"v\":1,\"get\":\"status\"}",
+        "{\"v\":1,\"get\":\"\\ud800\"}",
+        "[1,\"status\",2,3]",
+    ];
+    for line in lines {
+        let sentence = Query::parse(line.as_bytes()).unwrap_err();
+        assert!(sentence.contains(": ") && sentence.len() < 400, "{sentence}");
+    }
+}
+
+#[test]
+fn more_descriptors_than_one_message_carries_are_not_sent() {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let client = std::thread::spawn(move || {
+        (&theirs).write_all(b"{\"v\":1,\"get\":\"tables\"}\n").unwrap();
+        let mut bytes = [0; 4096];
+        let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(253))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut parts = [IoSliceMut::new(&mut bytes)];
+        recvmsg(&theirs, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC).unwrap();
+        let counts = control.drain().map(|message| match message {
+            RecvAncillaryMessage::ScmRights(fds) => fds.count(),
+            _ => 0,
+        });
+        assert_eq!(counts.sum::<usize>(), DESCRIPTORS_MAX);
+    });
+    runtime.block_on(async {
+        let (asks, mut questions) = mpsc::channel::<Asked>(4);
+        let server =
+            tokio::spawn(converse::<Query>(UnixStream::from_std(ours).unwrap(), asks, Some(PATIENCE)));
+        let (_, reply) = questions.recv().await.unwrap();
+        let descriptors = (0..DESCRIPTORS_MAX + 50).map(|_| a_file("tables")).collect();
+        reply.send(Reply { body: Map::new(), descriptors }).unwrap();
+        tokio::task::spawn_blocking(|| client.join().unwrap()).await.unwrap();
+        let _ = server.await.unwrap();
+    });
+}
+
+/// Whoever can write into the directory could lay a trap there; it is not stepped into.
+#[test]
+fn a_link_in_the_place_of_the_socket_is_replaced_and_never_followed() {
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+    let directory = tempfile::tempdir().unwrap();
+    let (path, target) = (directory.path().join("admin.sock"), directory.path().join("target"));
+    std::fs::write(&target, "precious").unwrap();
+    std::fs::set_permissions(&target, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::os::unix::fs::symlink(&target, &path).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _inside = runtime.enter();
+    let listener = listen(&path, None).unwrap();
+    assert!(std::fs::symlink_metadata(&path).unwrap().file_type().is_socket());
+    assert_eq!(std::fs::read_to_string(&target).unwrap(), "precious");
+    assert_eq!(std::fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o600);
+    drop(listener);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    let sentence = listen(&path, None).unwrap_err();
+    assert!(sentence.contains("check who owns the directory"), "{sentence}");
+}
+
 proptest! {
     #[test]
     fn noise_is_refused_with_a_sentence(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        if let Err(sentence) = Query::parse(&bytes) {
-            prop_assert!(!sentence.is_empty());
+        for judged in [Query::parse(&bytes).map(drop), Order::parse(&bytes).map(drop)] {
+            if let Err(sentence) = judged {
+                prop_assert!(!sentence.is_empty());
+            }
         }
+    }
+
+    /// Words of the grammar in any order: nearer to a request than noise.
+    #[test]
+    fn near_misses_are_refused_with_a_sentence(words in proptest::collection::vec(
+        proptest::sample::select(vec!["{", "}", "[", "]", ":", ",", "\"v\"", "\"get\"", "\"do\"", "1", "2",
+            "\"status\"", "\"limit\"", "\"routes\"", "null", "-0", "1e400", "\\"]), 0..14)) {
+        let line = words.concat();
+        if let Err(sentence) = Query::parse(line.as_bytes()) {
+            prop_assert!(sentence.contains(": "), "{sentence}");
+        }
+    }
+
+    /// However the bytes of two requests arrive, they are two requests.
+    #[test]
+    fn requests_may_come_in_any_pieces(cuts in proptest::collection::vec(1..30_usize, 1..6)) {
+        with_server(move |mut stream| {
+            let mut text = &b"{\"v\":1,\"get\":\"status\"}\n{\"v\":1,\"get\":\"drops\"}\n"[..];
+            for cut in cuts {
+                let (now, later) = text.split_at(cut.min(text.len()));
+                stream.write_all(now).unwrap();
+                text = later;
+            }
+            stream.write_all(text).unwrap();
+            assert_eq!(line(&mut stream)["echo"], "status");
+            assert_eq!(line(&mut stream)["echo"], "drops");
+        });
     }
 }

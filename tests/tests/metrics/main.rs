@@ -134,6 +134,22 @@ fn metrics_are_what_show_says_also_after_deaths() {
 }
 
 #[test]
+fn metrics_come_back_with_the_next_keeper() {
+    let mut lab = measured();
+    traffic(&lab);
+    let before = value(&scrape(&lab), "received_total", None).expect("a figure");
+    let observer = lab.relay.part(Part::Observer).expect("an observer");
+    lab.relay.kill_keeper().expect("killed");
+    eventually("the end of its observer", Deadline::seconds(10), || {
+        (!std::path::Path::new(&format!("/proc/{}", observer.pid())).exists()).then_some(())
+    })
+    .expect("it has nobody to work for");
+    lab.relay = lab.world.relay().expect("another keeper");
+    assert_same(&lab);
+    assert!(value(&scrape(&lab), "received_total", None).is_some_and(|after| after >= before));
+}
+
+#[test]
 fn metrics_go_on_while_control_stands_still() {
     let lab = measured();
     traffic(&lab);
