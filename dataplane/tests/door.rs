@@ -4,12 +4,13 @@
 
 mod common;
 
+use common::door::Door;
 use common::packets::{NATIVE_HOST, SITE, SITE_HOST, V4, V6, checksum, framed, icmpv6_checksum, sixtofour};
 use common::topology::{self, RELAY, ROUTER};
-use common::{Outcome, Rig, SECOND, Sizes, WAN4, WAN6};
+use common::{Rig, SECOND, Sizes, WAN4, WAN6};
 use sixlane_dataplane::explain::{Fate, explain};
-use sixlane_tables::packets::{INJECT_SLOTS, PACKET_MAX, PacketConsumer};
-use sixlane_tables::{Injector, PacketKind, Settings, TableWriter, WorkerView};
+use sixlane_tables::packets::{INJECT_SLOTS, PacketConsumer};
+use sixlane_tables::{PacketKind, Settings, WorkerView};
 use sixlane_tunnel::Reason;
 use sixlane_tunnel::sixinfour::DELIVER_ALL;
 use std::net::Ipv4Addr;
@@ -17,58 +18,6 @@ use std::time::Duration;
 
 /// The relay's own IPv6 address.
 const OWN: &str = "2001:600::fe";
-
-/// A worker with a control beside it.
-struct Door {
-    rig: Rig,
-    writer: TableWriter,
-    injector: Injector,
-    view: WorkerView,
-    consumer: PacketConsumer,
-}
-
-impl Door {
-    fn new() -> Self {
-        Self::with(|_| ())
-    }
-
-    fn with(change: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = Settings { door: 1, ..topology::settings() };
-        change(&mut settings);
-        let mut writer = topology::writer(&settings);
-        let injector = writer.open_inject(0).expect("room for a ring");
-        let rig = Rig::over(topology::attach(&writer), Sizes::default());
-        let fd = rig.segment.segment().share().expect("a descriptor");
-        let view = WorkerView::attach_read_only(fd).expect("a worker's segment");
-        let line = writer.packet_partner(0).expect("control's line");
-        let consumer = PacketConsumer::attach(view.packet_ring(), line, 1);
-        Self { rig, writer, injector, view, consumer }
-    }
-
-    /// What was punted: kind, port and packet.
-    fn punted(&mut self) -> Vec<(PacketKind, u8, Vec<u8>)> {
-        let line = self.writer.packet_partner(0).expect("control's line");
-        let mut buffer = [0; PACKET_MAX];
-        let mut punted = Vec::new();
-        while let Some(taken) = self.consumer.pop(self.view.packet_ring(), line, &mut buffer) {
-            let packet = taken.expect("a sound slot");
-            punted.push((packet.kind, packet.port, packet.bytes.to_vec()));
-        }
-        punted
-    }
-
-    fn inject(&mut self, packet: &[u8]) {
-        self.injector.push(self.view.inject_partner(), packet).expect("room");
-    }
-
-    /// Sends one packet from the kernel.
-    fn injected(&mut self, packet: &[u8]) -> Outcome {
-        self.inject(packet);
-        let outcome = self.rig.run();
-        assert_eq!((outcome.counters.injected, outcome.counters.received), (1, 0));
-        outcome
-    }
-}
 
 fn from_site(next_header: u8, payload: &[u8]) -> V6 {
     V6::new(SITE_HOST, OWN).payload(next_header, payload)

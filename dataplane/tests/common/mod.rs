@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 #![allow(clippy::expect_used, clippy::panic, reason = "test code fails loudly")]
 
+pub mod door;
 pub mod packets;
 pub mod topology;
 

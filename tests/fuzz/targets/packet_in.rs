@@ -2,7 +2,7 @@
 //!
 //! The first byte says how the rest is taken: bit 0 the port, bit 1 whether an Ethernet header to us
 //! goes in front, bit 2 whether the checksum of an outer header is set right (else hardly any input
-//! would get past it). After every packet the identity of the counters and the census of the frames
+//! would get past it), bit 3 that the kernel sends it, by the inject ring. After every packet the identity of the counters and the census of the frames
 //! hold (the rig checks both), and whatever leaves by IPv4 is well formed and goes to one host.
 
 #![no_main]
@@ -12,9 +12,11 @@ mod common;
 
 use std::cell::RefCell;
 
+use common::door::Door;
 use common::packets::{checksum, framed};
-use common::{Outcome, Rig, WAN4};
+use common::{Outcome, WAN4};
 use libfuzzer_sys::fuzz_target;
+use sixlane_tables::PacketKind;
 
 /// Nothing longer arrives in one frame.
 const BYTES_MAX: usize = 1514;
@@ -22,7 +24,7 @@ const BYTES_MAX: usize = 1514;
 const PAUSE_NS: u64 = 10_000_000;
 
 thread_local! {
-    static RIG: RefCell<Rig> = RefCell::new(Rig::new());
+    static DOOR: RefCell<Door> = RefCell::new(Door::new());
 }
 
 fuzz_target!(|bytes: &[u8]| {
@@ -31,13 +33,21 @@ fuzz_target!(|bytes: &[u8]| {
     if how & 4 != 0 {
         set_checksum(&mut packet);
     }
-    let port = how & 1;
-    let mut frame = if how & 2 != 0 { framed(port, &packet) } else { packet };
-    frame.truncate(BYTES_MAX);
-    RIG.with_borrow_mut(|rig| {
-        rig.now += PAUSE_NS;
-        rig.offer(port, frame);
-        judge(&rig.run());
+    packet.truncate(BYTES_MAX);
+    DOOR.with_borrow_mut(|door| {
+        door.rig.now += PAUSE_NS;
+        if how & 8 == 0 {
+            let port = how & 1;
+            let mut frame = if how & 2 != 0 { framed(port, &packet) } else { packet };
+            frame.truncate(BYTES_MAX);
+            door.rig.offer(port, frame);
+        } else if !packet.is_empty() {
+            door.inject(&packet);
+        }
+        judge(&door.rig.run());
+        for (kind, _, packet) in door.punted() {
+            assert_eq!(packet[0] >> 4, if kind == PacketKind::Local { 6 } else { 4 });
+        }
     });
 });
 

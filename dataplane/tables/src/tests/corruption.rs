@@ -6,6 +6,8 @@ use super::*;
 use crate::ClassRange;
 use crate::arena::Arena;
 use crate::layout::at;
+use crate::packets::{PACKET_MAX, PacketConsumer};
+use crate::spsc::PartnerLine;
 
 const FLIPS: u32 = 1_000_000;
 
@@ -13,8 +15,9 @@ const FLIPS: u32 = 1_000_000;
 fn flip(arena: &Arena, random: &mut Random) -> (usize, u64) {
     let end = arena.high_water() as u64;
     // The control line and the newest records (root, settings, classes) are few bytes: visit them often.
+    // The words of the inject rings lie behind the control line.
     let byte = match random.below(4) {
-        0 => at::CONTROL as u64 + random.below(64),
+        0 => at::CONTROL as u64 + random.below(128),
         1 => end - 16_384 + random.below(16_384),
         _ => random.below(end),
     };
@@ -25,6 +28,7 @@ fn flip(arena: &Arena, random: &mut Random) -> (usize, u64) {
 }
 
 fn use_all(tables: &Tables, random: &mut Random) -> u32 {
+    use_rings(tables);
     let Ok(view) = tables.enter() else { return 0 };
     let keys: [u32; 8] = core::array::from_fn(|_| random.next() as u32);
     let hi: [u64; 8] = core::array::from_fn(|_| random.next() >> random.below(64));
@@ -38,8 +42,23 @@ fn use_all(tables: &Tables, random: &mut Random) -> u32 {
     known + u32::from(classes.bits()) + ports as u32
 }
 
+/// The inject ring as a worker that begins with it, and control's lines.
+fn use_rings(tables: &Tables) {
+    let mut buffer = [0; PACKET_MAX];
+    for worker in [0, 63] {
+        let Some(ring) = tables.inject_ring(worker) else { continue };
+        let line = PartnerLine::default();
+        let mut consumer = PacketConsumer::attach(ring, &line, 1);
+        if let Some(Some(packet)) = consumer.pop(ring, &line, &mut buffer) {
+            assert!((1..=PACKET_MAX).contains(&packet.bytes.len()));
+        }
+        assert!(tables.packet_partner(worker).is_some());
+    }
+}
+
 fn full_writer(random: &mut Random) -> TableWriter {
     let mut writer = writer();
+    writer.open_inject(0).unwrap();
     let ids = add_named(&mut writer, 100);
     for _ in 0..500 {
         let id = ids[random.below(100) as usize];
