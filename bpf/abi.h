@@ -16,7 +16,10 @@
 /* Slot of the counters for frames on an interface that is no port. */
 #define SIXLANE_NO_PORT SIXLANE_PORTS_MAX
 
-/* Set in sixlane_port_key.tag when the frame carries a VLAN tag; the low 12 bits are its id. */
+/*
+ * Set in sixlane_port_key.tag when the frame carries one 802.1Q tag with an id; the low 12 bits are the
+ * id. A tag with id 0 is a priority only.
+ */
 #define SIXLANE_TAGGED 0x1000
 
 /* sixlane_port.flags: every unicast IPv6 packet is ours, not only those to served prefixes. */
@@ -29,7 +32,7 @@
 /* Key of the map ports. */
 struct sixlane_port_key {
 	__u32 ifindex;
-	__u16 tag; /* 0 without a tag */
+	__u16 tag; /* 0 without a VLAN */
 	__u16 reserved;
 };
 _Static_assert(sizeof(struct sixlane_port_key) == 8, "no padding");

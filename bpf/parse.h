@@ -64,6 +64,7 @@ struct link_header {
 	struct ethhdr *ethernet;
 	__be16 type;	/* EtherType behind the tags */
 	__u8 tags;	/* number of VLAN tags, at most VLAN_TAGS_MAX */
+	__u8 service;	/* whether the first tag is one of IEEE 802.1ad */
 	__u16 vlan;	/* id of the first tag */
 };
 
@@ -73,6 +74,7 @@ static __always_inline int parse_link(struct cursor *cursor, struct link_header 
 		return -1;
 	link->type = link->ethernet->h_proto;
 	link->tags = 0;
+	link->service = 0;
 	link->vlan = 0;
 	for (int i = 0; i < VLAN_TAGS_MAX; i++) {
 		struct vlan_tag *tag;
@@ -81,8 +83,10 @@ static __always_inline int parse_link(struct cursor *cursor, struct link_header 
 			break;
 		if (!take(cursor, (void **)&tag, sizeof(*tag)))
 			return -1;
-		if (i == 0)
+		if (i == 0) {
+			link->service = link->type == bpf_htons(ETH_P_8021AD);
 			link->vlan = bpf_ntohs(tag->tci) & VLAN_ID_MASK;
+		}
 		link->type = tag->type;
 		link->tags++;
 	}

@@ -34,9 +34,10 @@ static __always_inline struct sixlane_port *port_of(struct xdp_md *ctx, const st
 {
 	struct sixlane_port_key key = { .ifindex = ctx->ingress_ifindex };
 
-	if (link->tags > 1)
+	if (link->tags > 1 || link->service)
 		return NULL;
-	if (link->tags == 1)
+	/* Id 0 is a priority without a VLAN (IEEE 802.1Q 6.9): such frames are the untagged port's. */
+	if (link->vlan)
 		key.tag = SIXLANE_TAGGED | link->vlan;
 	return bpf_map_lookup_elem(&ports, &key);
 }

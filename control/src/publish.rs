@@ -404,6 +404,7 @@ fn on_port(kind: u8, port: u8, desired: &Desired) -> Adjacency {
         mtu: settings.mtu,
         src_mac: settings.mac,
         ifindex: settings.ifindex,
+        vlan: settings.vlan,
         ..Adjacency::of_kind(kind)
     }
 }

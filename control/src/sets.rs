@@ -16,7 +16,7 @@ use ipnet::Ipv6Net;
 use sixlane_tables::PortSettings;
 use sixlane_xsk::maps::Maps;
 use sixlane_xsk::uapi::{
-    ADDRESSES_MAX, FORWARD_ALL, PREFIXES_MAX, Port, PortKey, Prefix6, SERVES_SIXINFOUR, XdpCounters,
+    ADDRESSES_MAX, FORWARD_ALL, PREFIXES_MAX, Port, PortKey, Prefix6, SERVES_SIXINFOUR, TAGGED, XdpCounters,
 };
 
 use crate::compile::{Desired, Sets};
@@ -134,13 +134,15 @@ pub(crate) fn fill(maps: &Maps, desired: &Desired) -> Result<(), SetsError> {
 
 fn ports(desired: &Desired) -> Vec<(PortKey, Port)> {
     desired
-        .ports
+        .entrances
         .iter()
-        .filter_map(|(&ifindex, &index)| {
-            let settings = desired.settings.port(index)?;
+        .filter_map(|entrance| {
+            let settings = desired.settings.port(entrance.port)?;
             let all = settings.flags & PortSettings::FORWARD_ALL != 0;
             let flags = if all { FORWARD_ALL } else { 0 };
-            Some((PortKey { ifindex, tag: 0, reserved: 0 }, Port { index, flags, mac: settings.mac }))
+            let tag = entrance.vlan.map_or(0, |id| id | TAGGED);
+            let key = PortKey { ifindex: entrance.device, tag, reserved: 0 };
+            Some((key, Port { index: entrance.port, flags, mac: settings.mac }))
         })
         .collect()
 }

@@ -79,14 +79,21 @@ impl Refused {
 impl Pipeline {
     /// Reads every packet of the batch.
     #[inline(never)] // a stage a function: its loop has the registers to itself
-    pub(crate) fn classify(&mut self, batch: &Batch, origin: Origin, scene: &Scene<'_>) {
+    pub(crate) fn classify(&mut self, batch: &mut Batch, origin: Origin, scene: &Scene<'_>) {
         // What was made here has our source.
         let ours = if origin == Origin::Wire { scene.router } else { Address::default() };
         let mut count = 0;
-        for (at, slot) in batch.slots().iter().enumerate() {
+        for (at, slot) in batch.slots_mut().iter_mut().enumerate() {
             let at = at as u8;
             let packet = self.packets.at_mut(at);
-            match read(slot, ours, scene, packet) {
+            let mut judged = read(slot, ours, scene, packet);
+            if judged == Err(Reason::MalformedFrame)
+                && origin == Origin::Wire
+                && self.vlans.arrive(slot, scene, &mut self.tally)
+            {
+                judged = read(slot, ours, scene, packet);
+            }
+            match judged {
                 Ok(destination) => {
                     self.live.put(count, at);
                     self.keys.hi.put(count, destination.hi);

@@ -6,7 +6,7 @@
 use crate::port::{HEADROOM, Port, ScriptPort};
 use crate::worker::Worker;
 use sixlane_tables::settings::PORTS;
-use sixlane_tables::{Corrupt, CounterSnapshot, SegmentError, Tables, WorkerLayout, WorkerSegment};
+use sixlane_tables::{Corrupt, CounterSnapshot, SegmentError, Settings, Tables, WorkerLayout, WorkerSegment};
 use sixlane_tunnel::Reason;
 use sixlane_wire::ethernet;
 use sixlane_xsk::{FRAME_BYTES, FramePool, Ledger, Memory, Umem};
@@ -95,11 +95,14 @@ pub enum ExplainError {
 pub fn framed(tables: &Tables, port: u8, packet: &[u8]) -> Result<Vec<u8>, Corrupt> {
     let view = tables.enter()?;
     let ours = view.settings().port(port).map_or([0; 6], |settings| settings.mac);
+    let vlan = view.settings().port(port).map_or(0, |settings| settings.vlan);
     let is_v4 = packet.first().is_some_and(|first| first >> 4 == 4);
     let ethertype = if is_v4 { ethernet::IPV4 } else { ethernet::IPV6 };
     // Some neighbour with a locally administered address.
     let theirs = [2, 0, 0, 0, 0, 1];
-    Ok([&ours[..], &theirs, &ethertype.to_be_bytes(), packet].concat())
+    let tag = [ethernet::VLAN, vlan].map(u16::to_be_bytes).concat();
+    let tag = if vlan == 0 { &[][..] } else { &tag };
+    Ok([&ours[..], &theirs, tag, &ethertype.to_be_bytes(), packet].concat())
 }
 
 /// Says what would happen to an Ethernet frame that arrives at `port`.
@@ -138,6 +141,12 @@ fn moved(counters: &CounterSnapshot) -> Vec<(&'static str, u64)> {
     counters.named().into_iter().chain(reasons).filter(|(_, figure)| *figure != 0).collect()
 }
 
+/// The port by which a frame leaves through the sockets of port `index`: its tag tells.
+fn leaving_port(settings: &Settings, index: u8, frame: &[u8]) -> u8 {
+    let tag = ethernet::link(frame).ok().and_then(|link| link.vlans[0]);
+    tag.and_then(|vlan| settings.port_of_tag(index, vlan)).unwrap_or(index)
+}
+
 /// One turn of a worker of its own over the tables.
 fn run(
     tables: &Arc<Tables>,
@@ -173,7 +182,10 @@ fn run(
     for script in worker.ports_mut() {
         let port = script.index();
         let sent = script.take_sent().into_iter();
-        departures.extend(sent.map(|sent| Departure { port, frame: sent.bytes }));
+        departures.extend(sent.map(|sent| {
+            let port = leaving_port(&settings, port, &sent.bytes);
+            Departure { port, frame: sent.bytes }
+        }));
     }
     worker.retire();
     Ok((segment.counters().snapshot(), departures))

@@ -29,6 +29,7 @@ pub mod run;
 mod scene;
 mod tally;
 mod tick;
+mod vlan;
 pub mod worker;
 
 pub use link::{FromKeeper, KeeperLink, ToKeeper};

@@ -9,6 +9,7 @@ use crate::relay::Entering;
 use crate::reply::Budgets;
 use crate::scene::{Origin, Scene};
 use crate::tally::Tally;
+use crate::vlan::Vlans;
 use sixlane_tables::{NextHopId, PacketKind, Settings, Tables, WorkerSegment};
 use sixlane_tunnel::Verdict;
 use sixlane_tunnel::sixinfour::OuterTemplate;
@@ -43,6 +44,7 @@ pub(crate) struct Pipeline {
     pub(crate) budgets: Budgets,
     pub(crate) neighbours: Neighbours,
     pub(crate) door: Door,
+    pub(crate) vlans: Vlans,
     pub(crate) tally: Tally,
 }
 
@@ -65,6 +67,7 @@ impl Pipeline {
             budgets: Budgets::new(settings, worker),
             neighbours: Neighbours::new(segment, workers),
             door: Door::new(segment, tables, settings),
+            vlans: Vlans::default(),
             tally: Tally::new(),
         }
     }
@@ -89,6 +92,7 @@ impl Pipeline {
     /// The settings of the next batch are of another set of tables, whose generations count anew.
     pub(crate) fn forget_generation(&mut self) {
         self.generation = 0;
+        self.vlans.forget();
     }
 
     /// One pass: parse all, look up all, rewrite all. What is left of the batch afterwards has an egress

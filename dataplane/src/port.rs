@@ -45,9 +45,10 @@ pub struct Submitted {
 }
 
 impl Submitted {
-    /// Walks over the slots that leave by `port`, and gives each packet to `queue`.
+    /// Walks over the slots that leave by the port of the first, and gives each packet to `queue`.
     #[inline]
-    fn each(port: u8, slots: &mut [Slot], mut queue: impl FnMut(Frame, Extent) -> Result<(), Frame>) -> Self {
+    fn each(slots: &mut [Slot], mut queue: impl FnMut(Frame, Extent) -> Result<(), Frame>) -> Self {
+        let port = slots.first().map_or(0, |slot| slot.extent.egress);
         let (mut seen, mut absent, mut refused, mut bytes) = (0, 0, 0, 0);
         for slot in slots.iter_mut().take_while(|slot| slot.extent.egress == port) {
             seen += 1;
@@ -69,7 +70,8 @@ impl Submitted {
 
 /// One queue of one port, in the order in which a turn uses it.
 pub trait Port<'a> {
-    /// The port's place in the configuration (0..64).
+    /// The port's place in the configuration (0..64); of several on one device that of the one for which
+    /// the sockets were opened.
     fn index(&self) -> u8;
 
     /// Takes back the frames that were sent; gives their number.
@@ -82,8 +84,9 @@ pub trait Port<'a> {
     /// successor until [`Port::release_received`].
     fn receive(&mut self, pool: &mut FramePool<'a>, batch: &mut Batch) -> Arrived;
 
-    /// Queues the packets at the front of `slots` that leave by this port, up to the first one that leaves
-    /// by another. A packet for which there is no room keeps its frame.
+    /// Queues the packets at the front of `slots` that leave by one port, up to the first one that leaves
+    /// by another: this port, or another one on the same device, whose frames differ by their tag. A packet
+    /// for which there is no room keeps its frame.
     fn submit(&mut self, pool: &FramePool<'a>, slots: &mut [Slot]) -> Submitted;
 
     /// Hands over what was queued.

@@ -10,6 +10,7 @@ use crate::classify::{Flow, Packet};
 use crate::pipeline::{Pipeline, share};
 use crate::port::HEADROOM;
 use crate::relay;
+use crate::rewrite::tag;
 use crate::scene::{Origin, Scene};
 use sixlane_tables::{PacketKind, Settings};
 use sixlane_tunnel::bucket::TokenBucket;
@@ -148,7 +149,13 @@ impl Pipeline {
         }
         let linkward = header.source().is_link_local();
         let to = if linkward { &mut replies.linkward } else { &mut replies.routed };
-        let slot = Slot::new(frame, batch.at(at).extent.ingress, HEADROOM as u16, len);
+        let port = batch.at(at).extent.ingress;
+        let mut slot = Slot::new(frame, port, HEADROOM as u16, len);
+        let vlan = scene.settings.port(port).map_or(0, |port| port.vlan);
+        if linkward && vlan != 0 {
+            // There is always room: the frame begins behind its headroom.
+            let _ = tag(&mut slot, vlan, scene.umem);
+        }
         if let Err(Slot { frame: Some(frame), .. }) = to.push(slot) {
             self.tally.dropped(Reason::NoFrame);
             pool.release(frame);

@@ -52,7 +52,7 @@ pub(crate) fn to_link(slot: &mut Slot, packet: &Packet, way: &Way<'_>) -> Option
     start_of_packet[HOP_LIMIT_END - 1] = hop_limit(packet, way.origin);
     let len = ethernet::HEADER_LEN as u16 + packet.len;
     slot.extent = Extent { start, len, egress: way.adjacency.port, ..slot.extent };
-    Some(())
+    if way.adjacency.vlan == 0 { Some(()) } else { tag(slot, way.adjacency.vlan, way.umem) }
 }
 
 /// Sends an IPv6 packet into the tunnel: writes the link header and the outer header in front of it and
@@ -73,7 +73,39 @@ pub(crate) fn to_tunnel(slot: &mut Slot, packet: &Packet, way: &Way<'_>, outer: 
     start_of_packet[HOP_LIMIT_END - 1] = hop_limit(packet, way.origin);
     let len = (ethernet::HEADER_LEN + ipv4::HEADER_LEN) as u16 + packet.len;
     slot.extent = Extent { start, len, egress: way.adjacency.port, ..slot.extent };
+    if way.adjacency.vlan == 0 { Some(()) } else { tag(slot, way.adjacency.vlan, way.umem) }
+}
+
+/// Puts a VLAN tag (IEEE 802.1Q §9.6) with priority 0 into the link header of a frame without one. `None`
+/// when there is no room in front of it.
+#[inline(never)] // so that frames without tags pay for one comparison
+pub(crate) fn tag(slot: &mut Slot, vlan: u16, umem: &Umem) -> Option<()> {
+    let start = slot.extent.start.checked_sub(ethernet::TAG_LEN as u16)?;
+    let chunk = slot.frame.as_mut().map(|frame| umem.bytes_mut(frame))?;
+    let bytes: &mut [u8; ethernet::ADDRESSES_LEN + 2 * ethernet::TAG_LEN] =
+        chunk.get_mut(usize::from(start)..)?.first_chunk_mut()?;
+    bytes.copy_within(ethernet::TAG_LEN..ethernet::TAG_LEN + ethernet::ADDRESSES_LEN, 0);
+    let (_, rest) = bytes.split_first_chunk_mut::<{ ethernet::ADDRESSES_LEN }>()?;
+    let [high, low] = ethernet::VLAN.to_be_bytes();
+    let [id_high, id_low] = vlan.to_be_bytes();
+    *rest.first_chunk_mut()? = [high, low, id_high, id_low];
+    slot.extent = Extent { start, len: slot.extent.len + ethernet::TAG_LEN as u16, ..slot.extent };
     Some(())
+}
+
+/// Takes the one VLAN tag out of a frame's link header and gives its id; what follows it does not move.
+/// `None` when there is none, or another one behind it.
+#[inline(never)] // so that frames without tags pay for nothing
+pub(crate) fn untag(slot: &mut Slot, umem: &Umem) -> Option<u16> {
+    let link = ethernet::link(slot.bytes(umem)?).ok()?;
+    let [Some(vlan), None] = link.vlans else { return None };
+    let first = usize::from(slot.extent.start);
+    let chunk = slot.frame.as_mut().map(|frame| umem.bytes_mut(frame))?;
+    let header = chunk.get_mut(first..first + link.packet_offset)?;
+    header.copy_within(..ethernet::ADDRESSES_LEN, ethernet::TAG_LEN);
+    slot.extent.start += ethernet::TAG_LEN as u16;
+    slot.extent.len -= ethernet::TAG_LEN as u16;
+    Some(vlan)
 }
 
 /// The hop limit with which a packet leaves: one less, once for the whole relay (RFC 4213 §3.3).

@@ -62,9 +62,19 @@ impl Tally {
     #[inline]
     pub(crate) fn received(&mut self, port: u8, arrived: Arrived) {
         let traffic = &mut self.rx[usize::from(port) % PORTS];
-        traffic.packets += arrived.packets;
-        traffic.bytes += arrived.bytes;
+        traffic.packets = traffic.packets.wrapping_add(arrived.packets);
+        traffic.bytes = traffic.bytes.wrapping_add(arrived.bytes);
         self.ports |= 1 << (port % PORTS as u8);
+    }
+
+    /// A packet of `bytes` that came by the sockets of port `socket` turns out to be one of `port`.
+    #[inline]
+    pub(crate) fn belongs(&mut self, socket: u8, port: u8, bytes: u16) {
+        // Differences that wrap: the sums are right when they are added to the shared counters.
+        let traffic = &mut self.rx[usize::from(socket) % PORTS];
+        traffic.packets = traffic.packets.wrapping_sub(1);
+        traffic.bytes = traffic.bytes.wrapping_sub(bytes.into());
+        self.received(port, Arrived { packets: 1, bytes: bytes.into() });
     }
 
     /// Packets put into a port's ring at once.
@@ -138,13 +148,13 @@ impl Tally {
     /// Adds everything to the shared counters and starts anew.
     #[inline]
     pub(crate) fn flush(&mut self, counters: &Counters, ports: &[PortCounters]) {
-        let (mut received, mut transmitted) = (0, 0);
+        let (mut received, mut transmitted) = (0u64, 0);
         while self.ports != 0 {
             let port = self.ports.trailing_zeros() as usize % PORTS;
             self.ports &= self.ports - 1;
             let rx = std::mem::take(&mut self.rx[port]);
             let tx = std::mem::take(&mut self.tx[port]);
-            received += rx.packets;
+            received = rx.packets.wrapping_add(received);
             transmitted += tx.packets;
             if let Some(shared) = ports.get(port) {
                 shared.rx_packets.add(rx.packets);

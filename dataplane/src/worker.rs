@@ -53,7 +53,7 @@ impl<'a, P: Port<'a>> Worker<'a, P> {
         segment.epoch().go_online(tables.token());
         let settings = tables.enter().map_or_else(|Corrupt| Settings::default(), |view| *view.settings());
         let pipeline = Box::new(Pipeline::new(segment, &tables, &settings, now));
-        let egress = egress(&ports);
+        let egress = egress(&ports, &settings);
         Self {
             ports,
             egress,
@@ -166,16 +166,25 @@ impl<'a, P: Port<'a>> Worker<'a, P> {
 
     /// The ports are other ones than before.
     pub(crate) fn ports_changed(&mut self) {
-        self.egress = egress(&self.ports);
+        let settings =
+            self.tables.enter().map_or_else(|Corrupt| Settings::default(), |view| *view.settings());
+        self.egress = egress(&self.ports, &settings);
         self.first = 0;
     }
 }
 
-/// The place in `ports` of the first queue of each port.
-fn egress<'a, P: Port<'a>>(ports: &[P]) -> [u8; PORTS] {
-    let mut egress = [ABSENT; PORTS];
+/// The place in `ports` of the first queue of each port. One without sockets of its own leaves by those of
+/// another port on the same device.
+fn egress<'a, P: Port<'a>>(ports: &[P], settings: &Settings) -> [u8; PORTS] {
+    let mut own = [ABSENT; PORTS];
     for (place, port) in ports.iter().enumerate().rev() {
-        egress[usize::from(port.index()) % PORTS] = place as u8;
+        own[usize::from(port.index()) % PORTS] = place as u8;
+    }
+    let mut egress = own;
+    let ports = settings.ports.get(..settings.port_count as usize).unwrap_or(&settings.ports);
+    for (place, port) in egress.iter_mut().zip(ports).filter(|(place, _)| **place == ABSENT) {
+        let on_device = ports.iter().zip(own).filter(|(other, _)| other.carrier() == port.carrier());
+        *place = on_device.map(|(_, place)| place).find(|place| *place != ABSENT).unwrap_or(ABSENT);
     }
     egress
 }

@@ -50,7 +50,11 @@ fn plan(arguments: &Arguments, checked: &Checked, text: String) -> Plan {
         runtime: absolute(&arguments.runtime),
         config_path: absolute(&arguments.config),
         config_text: text,
-        ports: checked.ports.iter().map(|port| PortPlan { name: port.name.clone() }).collect(),
+        ports: checked
+            .ports
+            .iter()
+            .map(|port| PortPlan { name: port.name.clone(), vlan: port.vlan })
+            .collect(),
         workers: match &data_plane.workers {
             checked::Workers::Auto => WorkerPlan::Auto,
             checked::Workers::Cores(cores) => {

@@ -99,7 +99,7 @@ pub(crate) fn collect(
     }
     let name = take_link(&mut parcels, Link::NAME).ok_or(AdoptError::Lacks("the name"))?;
     let door = take_link(&mut parcels, Link::CHANNEL);
-    let (held, rest) = Held::adopt(parcels)?;
+    let (held, rest) = Held::adopt(&plan.ports, parcels)?;
     let segments = rest.into_iter().filter_map(|(message, fds)| match message {
         Message::Segment(segment) if segment.what == Segment::WORKER => Some((segment, fds)),
         _ => None,

@@ -120,13 +120,13 @@ fn descriptors_that_are_something_else_are_refused() {
             one(Message::Link(Link { what: Link::ATTACHMENT, port: 0 })),
         ]
     };
-    assert!(matches!(Held::adopt(list(plan)), Err(AdoptError::Descriptor(_))), "maps");
+    assert!(matches!(Held::adopt(&[], list(plan)), Err(AdoptError::Descriptor(_))), "maps");
     let mut without_maps = list(plan);
     without_maps.remove(2);
-    assert!(matches!(Held::adopt(without_maps), Err(AdoptError::Lacks(_))));
+    assert!(matches!(Held::adopt(&[], without_maps), Err(AdoptError::Lacks(_))));
     plan.workers = u16::MAX;
-    assert!(Held::adopt(list(plan)).is_err());
-    assert!(Held::adopt(Vec::new()).is_err());
+    assert!(Held::adopt(&[], list(plan)).is_err());
+    assert!(Held::adopt(&[], Vec::new()).is_err());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use sixlane_xsk::socket::{self, RingSizes, Target};
 use sixlane_xsk::{Memory, Umem, interface};
 
 use crate::error::KeeperError;
-use crate::plan::{self, Mode, Plan};
+use crate::plan::{self, Mode, Plan, PortPlan};
 use crate::protocol::{self, Link, MAX_WORKERS, Message, Port, Segment, Text};
 use crate::store::Parcel;
 
@@ -26,6 +26,14 @@ pub(crate) struct HeldPort {
     ifindex: u32,
     queues: u16,
     driver: String,
+    /// Index of the port whose sockets and link carry its frames: itself, or the first of the device's (the one
+    /// without a VLAN before others).
+    carrier: u16,
+}
+
+/// Those ports that have sockets and carry the program, with their indices.
+fn carriers(ports: &[HeldPort]) -> impl Iterator<Item = (u16, &HeldPort)> {
+    (0_u16..).zip(ports).filter(|(index, port)| port.carrier == *index)
 }
 
 /// The socket of a queue. It keeps its place when its interface is deleted.
@@ -77,7 +85,7 @@ impl Held {
             Mode::Auto | Mode::ZeroCopy | Mode::Copy => AttachMode::Native,
         };
         let program = sixlane_xsk::program::load().map_err(resource)?;
-        for port in &ports {
+        for (_, port) in carriers(&ports) {
             interface::examine(&program, &port.name, port.ifindex, mode).map_err(resource)?;
         }
         let allowed = allowed_cores();
@@ -174,8 +182,7 @@ impl Held {
 
     /// Port and queue of every socket of a worker: queue q belongs to worker q mod W.
     fn queues_of(&self, worker: usize) -> Vec<(u16, u16)> {
-        let ports = (0_u16..).zip(&self.ports);
-        ports
+        carriers(&self.ports)
             .flat_map(|(index, port)| (0..port.queues).map(move |queue| (index, queue)))
             .filter(|(_, queue)| usize::from(*queue) % self.cores.len() == worker)
             .collect()
@@ -292,7 +299,8 @@ impl Held {
         !self.links.is_empty()
     }
 
-    /// Puts every socket into the program's map, then attaches the program to every port.
+    /// Puts every socket into the program's map, for every port that it carries, then attaches the
+    /// program to every device.
     ///
     /// # Errors
     /// [`KeeperError::Resource`]; ports that were attached already are detached again.
@@ -300,23 +308,43 @@ impl Held {
         for socket in self.workers.iter().flat_map(|worker| &worker.sockets) {
             self.feed(socket)?;
         }
-        let mut links = Vec::new();
-        for port in &self.ports {
-            let link = self.program.attach(&port.name, port.ifindex, self.mode);
-            links.push(Rc::new(link.map_err(resource)?));
+        let mut links: Vec<Option<Rc<OwnedFd>>> = vec![None; self.ports.len()];
+        for (index, port) in carriers(&self.ports) {
+            let link = self.program.attach(&port.name, port.ifindex, self.mode).map_err(resource)?;
+            links[usize::from(index)] = Some(Rc::new(link));
         }
-        self.links = links;
+        let carrier = |port: &HeldPort| links.get(usize::from(port.carrier)).cloned().flatten();
+        self.links = self.ports.iter().filter_map(carrier).collect();
         Ok(())
     }
 
-    /// Puts a socket into the program's map.
+    /// Puts a socket into the program's map, for every port that it carries.
     fn feed(&self, socket: &HeldSocket) -> Result<(), KeeperError> {
         let HeldSocket { port, queue, fd, .. } = socket;
-        let index = u8::try_from(*port).unwrap_or(u8::MAX);
-        self.program
-            .maps()
-            .set_socket(index, *queue, fd.as_fd())
-            .map_err(|error| KeeperError::Resource(format!("cannot put the socket of queue {queue} of {} into the program's map ({error}): lower the number of queues with ethtool -L", self.ports[usize::from(*port)].name)))
+        self.carried(*port).try_for_each(|(index, port)| {
+            let index = u8::try_from(index).unwrap_or(u8::MAX);
+            self.program
+                .maps()
+                .set_socket(index, *queue, fd.as_fd())
+                .map_err(|error| KeeperError::Resource(format!("cannot put the socket of queue {queue} of {} into the program's map ({error}): lower the number of queues with ethtool -L", port.name)))
+        })
+    }
+
+    /// The ports whose frames go by the sockets of port `carrier`, with their indices.
+    fn carried(&self, carrier: u16) -> impl Iterator<Item = (u16, &HeldPort)> {
+        (0_u16..).zip(&self.ports).filter(move |(_, port)| port.carrier == carrier)
+    }
+
+    /// Whether a port has sockets of its own.
+    pub(crate) fn carries(&self, index: u16) -> bool {
+        self.ports.get(usize::from(index)).is_some_and(|port| port.carrier == index)
+    }
+
+    /// The ports on the device of port `carrier`, as control has to know them.
+    pub(crate) fn carried_messages(&self, carrier: u16) -> Vec<Parcel> {
+        self.carried(carrier)
+            .map(|(index, _)| (Message::Port(self.port_message(index)), Vec::new()))
+            .collect()
     }
 
     /// The links, which children hold so that the program outlives the keeper.
@@ -330,7 +358,11 @@ impl Held {
 
     /// Takes the program off every port, whoever holds a link.
     pub(crate) fn detach(&mut self) {
-        for (link, port) in std::mem::take(&mut self.links).iter().zip(&self.ports) {
+        let links = std::mem::take(&mut self.links);
+        for (link, (index, port)) in links.iter().zip((0_u16..).zip(&self.ports)) {
+            if port.carrier != index {
+                continue;
+            }
             if let Err(error) = interface::detach(link.as_fd()) {
                 tracing::debug!("{} was detached already: {error}", port.name);
             }
@@ -352,11 +384,26 @@ fn share(fd: &BorrowedFd<'_>) -> Result<Rc<OwnedFd>, KeeperError> {
 /// # Errors
 /// The first port that is missing or occupied.
 pub(crate) fn look(plan: &Plan) -> Result<Vec<HeldPort>, KeeperError> {
-    let ports: Vec<HeldPort> = plan.ports.iter().map(|port| find(&port.name)).collect::<Result<_, _>>()?;
-    for port in &ports {
+    let mut ports: Vec<HeldPort> =
+        plan.ports.iter().map(|port| find(&port.name)).collect::<Result<_, _>>()?;
+    for (port, carrier) in ports.iter_mut().zip(carrier_indices(&plan.ports)) {
+        port.carrier = carrier;
+    }
+    for (_, port) in carriers(&ports) {
         interface::unoccupied(&port.name, port.ifindex).map_err(resource)?;
     }
     Ok(ports)
+}
+
+/// For each port the index of the port of its device whose sockets carry its frames: the one without a
+/// VLAN, else the first.
+fn carrier_indices(ports: &[PortPlan]) -> Vec<u16> {
+    let carrier = |port: &PortPlan| {
+        let mut on_device = (0_u16..).zip(ports).filter(|(_, other)| other.name == port.name);
+        let untagged = on_device.clone().find(|(_, other)| other.vlan.is_none());
+        untagged.or_else(|| on_device.next()).map_or(0, |(index, _)| index)
+    };
+    ports.iter().map(carrier).collect()
 }
 
 /// Finds an interface.
@@ -366,7 +413,7 @@ fn find(name: &str) -> Result<HeldPort, KeeperError> {
         .map_err(|error| KeeperError::Loop(error.into()))?;
     let ifindex = rustix::net::netdevice::name_to_index(&probe, name).map_err(|_| missing())?;
     let facts = interface::facts(name).map_err(KeeperError::Loop)?;
-    Ok(HeldPort { name: name.into(), ifindex, queues: facts.queues, driver: facts.driver })
+    Ok(HeldPort { name: name.into(), ifindex, queues: facts.queues, driver: facts.driver, carrier: 0 })
 }
 
 /// The configuration in memory that nobody can change any more.
@@ -395,4 +442,18 @@ fn run_on(core: u16) {
     let mut set = CpuSet::new();
     set.set(usize::from(core));
     let _ = rustix::thread::sched_setaffinity(None, &set);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_has_one_carrier_and_it_is_the_untagged_port_if_there_is_one() {
+        let port = |name: &str, vlan| PortPlan { name: name.into(), vlan };
+        let plain = [port("a", None), port("b", None)];
+        assert_eq!(carrier_indices(&plain), [0, 1]);
+        let shared = [port("a", Some(7)), port("b", Some(7)), port("a", None), port("b", Some(8))];
+        assert_eq!(carrier_indices(&shared), [2, 1, 2, 1]);
+    }
 }

@@ -39,8 +39,10 @@ pub struct Plan {
 /// One port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortPlan {
-    /// Name of the interface.
+    /// Name of the device.
     pub name: String,
+    /// Its frames carry one tag with this id; `None`: none. Several ports may share a device.
+    pub vlan: Option<u16>,
 }
 
 /// How many workers.

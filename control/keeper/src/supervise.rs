@@ -457,6 +457,10 @@ impl<'a> Supervisor<'a> {
 
     /// Control sees an interface of the name of a port whose own was deleted.
     fn port_back(&mut self, port: u16) {
+        if !self.held.carries(port) {
+            // Control says the same of the port whose sockets carry its frames.
+            return;
+        }
         match self.held.reopen(port) {
             Ok(sockets) if sockets.is_empty() => match self.returns.lacks(port) {
                 Some(0) => self.attach_again(port),
@@ -469,7 +473,7 @@ impl<'a> Supervisor<'a> {
                     self.data_plane.send_all(sockets);
                 }
                 // Control, which is new, has not heard of it.
-                None => self.control.send(Message::Port(self.held.port_message(port)), Vec::new()),
+                None => self.control.send_all(self.held.carried_messages(port)),
             },
             Ok(sockets) => {
                 self.returns.begin(port, &sockets);
@@ -487,7 +491,7 @@ impl<'a> Supervisor<'a> {
                 tracing::info!("{name} is back: its interface has been made again");
                 self.control.send_all(self.held.link_parcels());
                 self.data_plane.send_all(self.held.link_parcels());
-                self.control.send(Message::Port(self.held.port_message(port)), Vec::new());
+                self.control.send_all(self.held.carried_messages(port));
             }
             Err(error) => {
                 self.returns.unattached(port);

@@ -8,6 +8,7 @@
 //! its gateway has failed; equal-cost groups are not built.
 
 mod classes;
+pub(crate) mod ports;
 mod reconfigure;
 mod routes;
 mod settings;
@@ -16,7 +17,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use sixlane_tables::settings::PORT_MTU_MAX;
 use sixlane_tables::{ClassRange, Settings};
 use sixlane_tunnel::bogon;
 
@@ -73,6 +73,8 @@ pub(crate) struct Desired {
     pub(crate) sets: Sets,
     /// Interface number to port index.
     pub(crate) ports: BTreeMap<u32, u8>,
+    /// By which frames the program knows each port.
+    pub(crate) entrances: Vec<ports::Entrance>,
     pub(crate) gateways: BTreeSet<Key>,
     pub(crate) on_link: Vec<OnLink>,
     /// What is not as it should be, yet no reason to refuse the start. Of [`STATE_ALARMS`] only.
@@ -145,7 +147,8 @@ fn build(input: Input<'_>, router: Ipv6Addr, mut alarms: Vec<(Alarm, String)>) -
         classes: classes::classes(input),
         settings: settings::settings(input, router),
         sets: sets(input),
-        ports: port_numbers(input.plan),
+        ports: ports::interfaces(input),
+        entrances: ports::entrances(input),
         gateways: BTreeSet::new(),
         on_link: Vec::new(),
         alarms,
@@ -160,6 +163,9 @@ fn build(input: Input<'_>, router: Ipv6Addr, mut alarms: Vec<(Alarm, String)>) -
 impl Desired {
     /// Brings everything to what has changed. What cannot be as it should is an alarm, never a refusal.
     pub(crate) fn follow(&mut self, input: Input<'_>, pending: Pending) -> Changes {
+        if pending.state && ports::interfaces(input) != self.ports {
+            return self.begin_anew(input);
+        }
         let mut work = pending.nets;
         let meaning = pending.state && self.follow_state(input);
         if pending.state {
@@ -169,15 +175,31 @@ impl Desired {
         Changes { nets: changed, meaning, topology }
     }
 
-    fn follow_state(&mut self, input: Input<'_>) -> bool {
+    /// A port's interface is another one, or has gone: nothing that was compiled holds.
+    fn begin_anew(&mut self, input: Input<'_>) -> Changes {
         let mut alarms = Vec::new();
-        let router = settings::router_address(input, &mut alarms).unwrap_or_else(|sentence| {
+        let router = self.router(input, &mut alarms);
+        let old = std::mem::replace(self, build(input, router, alarms));
+        let mut nets: BTreeSet<IpNet> = old.routes4.into_keys().map(IpNet::V4).collect();
+        nets.extend(old.routes6.into_keys().map(IpNet::V6));
+        nets.extend(self.routes4.keys().copied().map(IpNet::V4));
+        nets.extend(self.routes6.keys().copied().map(IpNet::V6));
+        Changes { nets, meaning: true, topology: true }
+    }
+
+    /// The source of ICMPv6 errors; the old one while there is no better.
+    fn router(&self, input: Input<'_>, alarms: &mut Vec<(Alarm, String)>) -> Ipv6Addr {
+        settings::router_address(input, alarms).unwrap_or_else(|sentence| {
             alarms.push((Alarm::RouterAddress, sentence));
             Ipv6Addr::from(self.settings.router_ipv6)
-        });
+        })
+    }
+
+    fn follow_state(&mut self, input: Input<'_>) -> bool {
+        let mut alarms = Vec::new();
+        let router = self.router(input, &mut alarms);
         state_alarms(input, &mut alarms);
         self.alarms = alarms;
-        self.ports = port_numbers(input.plan);
         let settings = settings::settings(input, router);
         let (classes, sets) = (classes::classes(input), sets(input));
         let changed = (&settings, &classes, &sets) != (&self.settings, &self.classes, &self.sets);
@@ -222,12 +244,6 @@ impl Desired {
     }
 }
 
-/// The ports by the numbers of their interfaces. A port gets another number when its interface was
-/// deleted and made again.
-fn port_numbers(plan: &PlanFacts) -> BTreeMap<u32, u8> {
-    plan.ports.iter().map(|port| (port.ifindex, port.index)).collect()
-}
-
 fn state_alarms(input: Input<'_>, alarms: &mut Vec<(Alarm, String)>) {
     if input.kernel.links.values().any(|link| link.name == "sit0") {
         alarms.push((
@@ -247,24 +263,21 @@ fn state_alarms(input: Input<'_>, alarms: &mut Vec<(Alarm, String)>) {
 
 fn check_ports(input: Input<'_>) -> Result<(), String> {
     for port in &input.plan.ports {
-        let Some(link) = input.kernel.links.get(&port.ifindex) else {
-            return Err(format!(
-                "the interface \"{}\" has gone since its port was opened: bring it back, and the port is used \
-                 again",
-                port.name
-            ));
+        let Some(link) = ports::link(input, port) else {
+            return Err(ports::missing(input, port));
         };
+        let mtu_max = ports::mtu_max(input, port);
         if link.mac == [0; 6] {
             return Err(format!(
                 "the interface \"{}\" has no Ethernet address: a port must be an Ethernet interface",
-                port.name
+                link.name
             ));
         }
-        if link.mtu > PORT_MTU_MAX {
+        if link.mtu > mtu_max {
             return Err(format!(
-                "the interface \"{name}\" has an MTU of {mtu}, and a port carries at most {PORT_MTU_MAX} bytes \
-                 (longer packets would vanish without an answer): `ip link set dev {name} mtu {PORT_MTU_MAX}`",
-                name = port.name,
+                "the interface \"{name}\" has an MTU of {mtu}, and a port carries at most {mtu_max} bytes \
+                 (longer packets would vanish without an answer): `ip link set dev {name} mtu {mtu_max}`",
+                name = link.name,
                 mtu = link.mtu,
             ));
         }

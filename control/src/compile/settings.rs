@@ -2,13 +2,12 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use sixlane_tables::settings::PORT_MTU_MAX;
 use sixlane_tables::{PortSettings, Settings};
 use sixlane_tunnel::field_copy;
 use sixlane_tunnel::sixinfour::{self, RelayParams};
 
-use super::Input;
 use super::routes::SIXTOFOUR_PREFIX;
+use super::{Input, ports};
 use crate::alarms::Alarm;
 use crate::config::checked::{Deliver, Df, Dscp, Ecn, Forward, SixToFour};
 
@@ -37,18 +36,20 @@ pub(super) fn settings(input: Input<'_>, router: Ipv6Addr) -> Settings {
     }
     for port in &input.plan.ports {
         let Some(slot) = settings.ports.get_mut(usize::from(port.index)) else { continue };
-        let link = input.kernel.links.get(&port.ifindex);
+        let link = ports::link(input, port);
+        let mtu_max = ports::mtu_max(input, port);
         let all = config
             .ports
             .get(usize::from(port.index))
             .is_some_and(|configured| configured.forward == Forward::All);
         *slot = PortSettings {
             // Of an interface that has gone nothing is too big: it is dropped at the port.
-            mtu: link.map_or(PORT_MTU_MAX, |link| link.mtu.min(PORT_MTU_MAX)),
-            ifindex: port.ifindex,
+            mtu: link.map_or(mtu_max, |link| link.mtu.min(mtu_max)),
+            ifindex: ports::number(input, port).unwrap_or(0),
             flags: if all { PortSettings::FORWARD_ALL } else { 0 },
             mac: link.map_or([0; 6], |link| link.mac),
-            ..PortSettings::default()
+            vlan: ports::vlan(input, port).unwrap_or(0),
+            device: port.ifindex,
         };
     }
     settings
@@ -99,7 +100,8 @@ pub(super) fn router_address(
         }
         return Ok(address);
     }
-    let is_port = |ifindex| input.plan.ports.iter().any(|port| port.ifindex == ifindex);
+    let interfaces = ports::interfaces(input);
+    let is_port = |ifindex| interfaces.contains_key(&ifindex);
     let mut candidates: Vec<_> = input
         .kernel
         .addresses

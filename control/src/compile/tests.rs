@@ -12,6 +12,7 @@ use crate::netlink::route::{Action, Path, Route};
 
 pub(crate) const WAN4: u32 = 3;
 pub(crate) const WAN6: u32 = 4;
+pub(crate) const TRUNK: u32 = 40;
 const ETH0: u32 = 2;
 
 pub(crate) const TEXT: &str = r#"
@@ -65,6 +66,7 @@ pub(crate) fn kernel() -> Kernel {
         mtu: 1500,
         up: true,
         running: true,
+        vlan: None,
     };
     let mut routes = Rib::default();
     routes.extend([
@@ -114,6 +116,19 @@ pub(crate) fn compiled(text: &str, kernel: &Kernel) -> Result<Desired, String> {
         failed: &BTreeSet::new(),
         hash_key: [1, 2],
     })
+}
+
+/// The same relay with wan6 as VLAN 600 of the device [`TRUNK`]: configuration, plan and kernel.
+pub(crate) fn with_vlan() -> (Checked, PlanFacts, Kernel) {
+    let config = checked(&TEXT.replace("\"wan6\"", "\"trunk\"\nvlan = 600"));
+    let (mut plan, mut kernel) = (plan(), kernel());
+    (plan.ports[1].name, plan.ports[1].ifindex) = ("trunk".into(), TRUNK);
+    let trunk = Link { ifindex: TRUNK, name: "trunk".into(), ..kernel.links[&WAN4].clone() };
+    kernel.links.insert(TRUNK, trunk);
+    if let Some(link) = kernel.links.get_mut(&WAN6) {
+        link.vlan = Some((TRUNK, 600));
+    }
+    (config, plan, kernel)
 }
 
 fn target4(desired: &Desired, net: &str) -> Option<Target> {

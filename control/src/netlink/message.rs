@@ -19,6 +19,8 @@ pub(crate) struct Link {
     pub(crate) up: bool,
     /// It has a carrier.
     pub(crate) running: bool,
+    /// Number of its parent and its id, if it is an 802.1Q VLAN of an interface of this namespace.
+    pub(crate) vlan: Option<(u32, u16)>,
 }
 
 /// An address of the box.
@@ -126,16 +128,43 @@ fn parse_link(payload: &[u8]) -> Option<Option<Link>> {
         mtu: 0,
         up: header.flags & uapi::IFF_UP != 0,
         running: header.flags & uapi::IFF_RUNNING != 0,
+        vlan: None,
     };
+    let (mut parent, mut id, mut elsewhere) = (None, None, false);
     for attribute in attributes(rest) {
         match attribute.kind {
             uapi::IFLA_IFNAME => link.name = attribute.name()?,
             uapi::IFLA_ADDRESS => link.mac = attribute.mac().unwrap_or([0; 6]),
             uapi::IFLA_MTU => link.mtu = attribute.u32()?,
+            uapi::IFLA_LINK => parent = attribute.u32(),
+            uapi::IFLA_LINKINFO => id = vlan_id(attribute.value),
+            uapi::IFLA_LINK_NETNSID => elsewhere = true,
             _ => {}
         }
     }
+    link.vlan = parent.zip(id).filter(|_| !elsewhere);
     Some(Some(link))
+}
+
+/// The id of an 802.1Q VLAN, from what a link says of its kind.
+fn vlan_id(info: &[u8]) -> Option<u16> {
+    let (mut is_vlan, mut id, mut customer) = (false, None, true);
+    for attribute in attributes(info) {
+        match attribute.kind {
+            uapi::IFLA_INFO_KIND => is_vlan = attribute.value.strip_suffix(&[0]) == Some(b"vlan"),
+            uapi::IFLA_INFO_DATA => {
+                for property in attributes(attribute.value) {
+                    match property.kind {
+                        uapi::IFLA_VLAN_ID => id = property.value.try_into().ok().map(u16::from_ne_bytes),
+                        uapi::IFLA_VLAN_PROTOCOL => customer = property.value == uapi::ETH_P_8021Q,
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    id.filter(|_| is_vlan && customer)
 }
 
 /// An address, and whether it can be used (not if duplicate address detection found another owner).

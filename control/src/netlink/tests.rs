@@ -68,9 +68,44 @@ fn a_link_has_name_mac_and_mtu() {
         header.as_bytes(),
         &[(3, b"wan4\0"), (1, &[2, 0, 0, 0, 0, 9]), (4, &1500_u32.to_ne_bytes()), (200, &[1, 2, 3])],
     );
-    let expected =
-        Link { ifindex: 3, name: "wan4".into(), mac: [2, 0, 0, 0, 0, 9], mtu: 1500, up: true, running: true };
+    let expected = Link {
+        ifindex: 3,
+        name: "wan4".into(),
+        mac: [2, 0, 0, 0, 0, 9],
+        mtu: 1500,
+        up: true,
+        running: true,
+        vlan: None,
+    };
     assert_eq!(one(&bytes), Some(Message::Link(expected)));
+}
+
+/// `struct nlattr` with its value, padded.
+fn nested(kind: u16, value: &[u8]) -> Vec<u8> {
+    let mut bytes = [(4 + value.len() as u16).to_ne_bytes(), kind.to_ne_bytes()].concat();
+    bytes.extend(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+fn vlan_of(kind: &[u8], protocol: [u8; 2], more: &[(u16, &[u8])]) -> Option<(u32, u16)> {
+    let header = uapi::LinkHeader { family: 0, pad: 0, kind: 1, ifindex: 9, flags: 0, change: 0 };
+    let data = [nested(1, &600_u16.to_ne_bytes()), nested(2, &[0; 8]), nested(5, &protocol)].concat();
+    let info = [nested(1, kind), nested(2, &data)].concat();
+    let parent = 3_u32.to_ne_bytes();
+    let attributes = [&[(5, &parent[..]), (18, &info)], more].concat();
+    match one(&message(uapi::RTM_NEWLINK, header.as_bytes(), &attributes)) {
+        Some(Message::Link(link)) => link.vlan,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_vlan_is_known_by_parent_and_id() {
+    assert_eq!(vlan_of(b"vlan\0", [0x81, 0], &[]), Some((3, 600)));
+    assert_eq!(vlan_of(b"vlan\0", [0x88, 0xa8], &[]), None, "a service VLAN is another one");
+    assert_eq!(vlan_of(b"macvlan\0", [0x81, 0], &[]), None);
+    assert_eq!(vlan_of(b"vlan\0", [0x81, 0], &[(37, &[0; 4])]), None, "its parent is elsewhere");
 }
 
 #[test]

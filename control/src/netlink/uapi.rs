@@ -139,6 +139,16 @@ pub(crate) const IFF_RUNNING: u32 = 0x40;
 pub(crate) const IFLA_ADDRESS: u16 = 1;
 pub(crate) const IFLA_IFNAME: u16 = 3;
 pub(crate) const IFLA_MTU: u16 = 4;
+pub(crate) const IFLA_LINK: u16 = 5;
+pub(crate) const IFLA_LINKINFO: u16 = 18;
+/// The parent is in another network namespace.
+pub(crate) const IFLA_LINK_NETNSID: u16 = 37;
+pub(crate) const IFLA_INFO_KIND: u16 = 1;
+pub(crate) const IFLA_INFO_DATA: u16 = 2;
+pub(crate) const IFLA_VLAN_ID: u16 = 1;
+pub(crate) const IFLA_VLAN_PROTOCOL: u16 = 5;
+/// The tag of IEEE 802.1Q, in network order as the kernel tells it.
+pub(crate) const ETH_P_8021Q: [u8; 2] = [0x81, 0x00];
 
 pub(crate) const IFA_ADDRESS: u16 = 1;
 pub(crate) const IFA_LOCAL: u16 = 2;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use sixlane_tables::Limits;
 
 use super::*;
-use crate::compile::tests::{TEXT, WAN4, WAN6, address, checked, kernel, plan};
+use crate::compile::tests::{TEXT, TRUNK, WAN4, WAN6, address, checked, kernel, plan, with_vlan};
 use crate::compile::{self, Input};
 use crate::config::Checked;
 use crate::kernel::{Kernel, Pending};
@@ -135,8 +135,8 @@ fn publisher(desired: &Desired) -> Publisher {
 }
 
 impl Bench {
-    fn new() -> Self {
-        let (config, plan, kernel) = (checked(TEXT), plan(), kernel());
+    fn new(vlan: bool) -> Self {
+        let (config, plan, kernel) = if vlan { with_vlan() } else { (checked(TEXT), plan(), kernel()) };
         let failed = BTreeSet::new();
         let input = Input {
             config: &config,
@@ -170,6 +170,13 @@ impl Bench {
             Message::Neighbour(neighbour) => self.neighbours.heard(1, &neighbour),
             Message::NeighbourGone(Neighbour { ifindex, address, .. }) => {
                 self.neighbours.gone(1, Key { ifindex, address });
+            }
+            Message::Link(mut link) => {
+                // What goes and comes again is the same VLAN.
+                if link.ifindex == WAN6 && self.plan.ports[1].ifindex == TRUNK {
+                    link.vlan = Some((TRUNK, 600));
+                }
+                self.kernel.take(Message::Link(link), &TABLES, &mut self.pending);
             }
             other => self.kernel.take(other, &TABLES, &mut self.pending),
         }
@@ -219,9 +226,10 @@ fn shown(publisher: &Publisher) -> Shown {
 proptest! {
     #[test]
     fn what_follows_is_what_a_start_would_make(
+        vlan: bool,
         steps in proptest::collection::vec(proptest::collection::vec(event(), 1..4), 1..24),
     ) {
-        let mut bench = Bench::new();
+        let mut bench = Bench::new(vlan);
         for step in steps {
             step.into_iter().for_each(|event| bench.heard(event));
             bench.settle();

@@ -103,7 +103,7 @@ impl Control {
             json!({
                 "index": fact.index,
                 "name": self.name_of(fact),
-                "ifindex": fact.ifindex,
+                "ifindex": settings.ifindex,
                 "mac": mac(settings.mac),
                 "mtu": settings.mtu,
                 "driver": fact.driver,
@@ -246,13 +246,16 @@ impl Control {
         }
     }
 
-    fn port_name(&self, index: u8) -> Option<&str> {
+    pub(super) fn port_name(&self, index: u8) -> Option<String> {
         self.parts.plan.ports.iter().find(|fact| fact.index == index).map(|fact| self.name_of(fact))
     }
 
-    /// What the interface of a port is called now: it may have been renamed since the start.
-    fn name_of<'a>(&'a self, fact: &'a crate::link::PortFact) -> &'a str {
-        self.parts.kernel.links.get(&fact.ifindex).map_or(&fact.name, |link| &link.name)
+    /// What a port is called: its device by the name that it has now (it may have been renamed since the
+    /// start), and its VLAN.
+    pub(super) fn name_of(&self, fact: &crate::link::PortFact) -> String {
+        let device = self.parts.kernel.links.get(&fact.ifindex).map_or(&fact.name, |link| &link.name);
+        let vlan = self.parts.config.ports.get(usize::from(fact.index)).and_then(|port| port.vlan);
+        vlan.map_or_else(|| device.clone(), |vlan| format!("{device}.{vlan}"))
     }
 
     fn neighbours(&self) -> Value {
@@ -281,7 +284,7 @@ impl Control {
         let writer = self.parts.publisher.writer();
         let descriptors: Vec<_> =
             writer.segments().iter().map_while(|segment| segment.share().ok()).collect();
-        let ports: Vec<&str> = self.parts.plan.ports.iter().map(|fact| self.name_of(fact)).collect();
+        let ports: Vec<_> = self.parts.plan.ports.iter().map(|fact| self.name_of(fact)).collect();
         let body = json!({
             "set": writer.generation().to_string(),
             "segments": writer.segments().len(),

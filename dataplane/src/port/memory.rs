@@ -136,7 +136,7 @@ impl<'a> Port<'a> for MemoryPort {
     /// Always has room: as much as there are frames.
     #[inline]
     fn submit(&mut self, _pool: &FramePool<'a>, slots: &mut [Slot]) -> Submitted {
-        let index = self.extent.ingress;
+        let index = slots.first().map_or(0, |slot| slot.extent.egress);
         let (mut seen, mut bytes) = (0, 0);
         let mut places = self.sent.room().iter_mut();
         let room = places.len();

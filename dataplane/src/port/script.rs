@@ -123,7 +123,7 @@ impl<'a> Port<'a> for ScriptPort {
 
     fn submit(&mut self, pool: &FramePool<'a>, slots: &mut [Slot]) -> Submitted {
         let Self { queued, sending, tx_slots, .. } = self;
-        Submitted::each(self.index, slots, |frame, extent| {
+        Submitted::each(slots, |frame, extent| {
             let first = usize::from(extent.start);
             let bytes = pool.umem().bytes(&frame).get(first..first + usize::from(extent.len));
             let (Some(bytes), true) = (bytes, queued.len() + sending.len() < *tx_slots) else {

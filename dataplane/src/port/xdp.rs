@@ -62,9 +62,7 @@ impl<'a> Port<'a> for XdpPort<'a> {
 
     fn submit(&mut self, pool: &FramePool<'a>, slots: &mut [Slot]) -> Submitted {
         let queue = &mut self.queue;
-        Submitted::each(self.index, slots, |frame, extent| {
-            queue.submit(pool, frame, extent.start, extent.len)
-        })
+        Submitted::each(slots, |frame, extent| queue.submit(pool, frame, extent.start, extent.len))
     }
 
     fn flush(&mut self) {

@@ -83,8 +83,10 @@ pub struct Adjacency {
     pub ifindex: u32,
     /// The gateway's address, IPv4-mapped for IPv4; zero where the destination is its own next hop.
     pub next_hop: [u8; 16],
+    /// VLAN id to write into a tag (REWRITE, 1..=4094); 0: frames leave without one.
+    pub vlan: u16,
     /// Zero.
-    pub reserved: [u8; 24],
+    pub reserved: [u8; 22],
 }
 
 impl Adjacency {
@@ -100,7 +102,8 @@ impl Adjacency {
             src_mac: [0; 6],
             ifindex: 0,
             next_hop: [0; 16],
-            reserved: [0; 24],
+            vlan: 0,
+            reserved: [0; 22],
         }
     }
 }

@@ -22,19 +22,29 @@ pub const PUNTS_BURST: u32 = 500;
 pub struct PortSettings {
     /// MTU of the interface in bytes, without the Ethernet header.
     pub mtu: u32,
-    /// The kernel's index of the interface.
+    /// The kernel's index of the interface that has the port's addresses and routes: of a VLAN port the
+    /// VLAN's.
     pub ifindex: u32,
     /// [`PortSettings::FORWARD_ALL`] and others to come.
     pub flags: u32,
     /// The port's MAC address.
     pub mac: [u8; 6],
-    /// Zero.
-    pub reserved: [u8; 6],
+    /// The VLAN id in the one tag of its frames (1..=4094); 0: they have none.
+    pub vlan: u16,
+    /// The kernel's index of the device whose sockets carry its frames; 0: `ifindex`.
+    pub device: u32,
 }
 
 impl PortSettings {
     /// `forward = "all"`: native IPv6 of this port is forwarded by sixlane too.
     pub const FORWARD_ALL: u32 = 1;
+
+    /// The kernel's index of the device whose sockets carry the port's frames.
+    #[inline]
+    #[must_use]
+    pub const fn carrier(&self) -> u32 {
+        if self.device == 0 { self.ifindex } else { self.device }
+    }
 }
 
 /// The settings of a generation, as they lie in shared memory: any bytes are valid.
@@ -107,5 +117,15 @@ impl Settings {
     #[must_use]
     pub fn port(&self, index: u8) -> Option<&PortSettings> {
         if u32::from(index) < self.port_count { self.ports.get(usize::from(index)) } else { None }
+    }
+
+    /// The port whose frames arrive at the sockets of port `index` with this VLAN id in their one tag; id 0
+    /// is a priority tag and stands for no VLAN (IEEE 802.1Q §6.9).
+    #[must_use]
+    pub fn port_of_tag(&self, index: u8, vlan: u16) -> Option<u8> {
+        let carrier = self.port(index)?.carrier();
+        let ports = self.ports.get(..self.port_count as usize).unwrap_or(&self.ports);
+        let found = ports.iter().position(|port| port.vlan == vlan && port.carrier() == carrier)?;
+        u8::try_from(found).ok()
     }
 }

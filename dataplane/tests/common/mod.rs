@@ -88,6 +88,11 @@ impl Rig {
 
     /// A rig over these tables.
     pub fn over(tables: Arc<Tables>, sizes: Sizes) -> Self {
+        Self::with_sockets(tables, sizes, &[WAN6, WAN4])
+    }
+
+    /// A rig over these tables, with sockets for these ports; places count from 0.
+    pub fn with_sockets(tables: Arc<Tables>, sizes: Sizes, sockets: &[u8]) -> Self {
         let umem: &Umem = Box::leak(Box::new(Umem::create(sizes.frames, Memory::Heap).expect("memory")));
         let layout = WorkerLayout {
             worker: sizes.worker,
@@ -101,7 +106,7 @@ impl Rig {
             Box::leak(Box::new(WorkerSegment::create(layout).expect("a worker's segment")));
         let pool = FramePool::new(umem, Ledger::new(segment.ledger()));
         let port = |index| ScriptPort::new(index, sizes.fill, sizes.tx);
-        let worker = Worker::new(vec![port(WAN6), port(WAN4)], pool, segment, tables, 0);
+        let worker = Worker::new(sockets.iter().copied().map(port).collect(), pool, segment, tables, 0);
         Self { worker, segment, now: SECOND, frames: sizes.frames }
     }
 

@@ -97,6 +97,10 @@ pub fn writer(settings: &Settings) -> TableWriter {
     let mut writer = TableWriter::create(&limits, settings).expect("table memory");
     writer.set_classes(&classes(settings.lab != 0)).expect("room for classes");
     let tables = &mut writer;
+    let neighbour = |port, mtu| {
+        let vlan = settings.port(port).map_or(0, |port| port.vlan);
+        Adjacency { vlan, ..neighbour(port, mtu) }
+    };
     let of = Adjacency::of_kind;
     let on_link = |kind, port, mtu| Adjacency { port, mtu, ifindex: 6, ..of(kind) };
 

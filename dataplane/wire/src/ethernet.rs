@@ -14,6 +14,8 @@ pub const SERVICE_VLAN: u16 = 0x88a8;
 
 /// Length of [`Header`] in bytes.
 pub const HEADER_LEN: usize = 14;
+/// Length of the two addresses in bytes: what stands in front of a tag.
+pub const ADDRESSES_LEN: usize = 12;
 /// Length of one [`Tag`] in bytes.
 pub const TAG_LEN: usize = 4;
 

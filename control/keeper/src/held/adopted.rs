@@ -9,8 +9,9 @@ use sixlane_xsk::program::{AttachMode, Program};
 use sixlane_xsk::socket::{self, RingSizes};
 use sixlane_xsk::{Umem, interface};
 
-use super::{Held, HeldPort, HeldSocket, HeldWorker, share};
+use super::{Held, HeldPort, HeldSocket, HeldWorker, carrier_indices, share};
 use crate::adopt::{AdoptError, Found};
+use crate::plan::PortPlan;
 use crate::protocol::{self, Link, MAX_WORKERS, Message, Port, Segment};
 
 /// Most ports, as everywhere.
@@ -53,11 +54,15 @@ impl Sorted {
 }
 
 impl Held {
-    /// Makes of the list what it was made of. Gives back the parcels that are not of this list.
+    /// Makes of the list what it was made of; `plan_ports` are the ports of the configuration, which is the
+    /// same as before. Gives back the parcels that are not of this list.
     ///
     /// # Errors
     /// [`AdoptError`]: something is missing, or is not what it is said to be.
-    pub(crate) fn adopt(parcels: Vec<Found>) -> Result<(Self, Vec<Found>), AdoptError> {
+    pub(crate) fn adopt(
+        plan_ports: &[PortPlan],
+        parcels: Vec<Found>,
+    ) -> Result<(Self, Vec<Found>), AdoptError> {
         let mut sorted = Sorted::default();
         let mut rest = Vec::new();
         for (message, fds) in parcels {
@@ -79,7 +84,7 @@ impl Held {
             maps: maps.fds().iter().map(share).collect::<Result<_, _>>().map_err(|_| lacks("maps"))?,
             program: Program::from_parts(program, maps),
             configuration: Rc::new(configuration),
-            ports: ports(port_count, &sorted.sockets)?,
+            ports: ports(port_count, &carrier_indices(plan_ports), &sorted.sockets)?,
             workers: workers(plan, sorted.memories, sorted.sockets)?,
             cores: plan.cores[..worker_count].to_vec(),
             spin: plan.spin != 0,
@@ -106,21 +111,25 @@ impl Held {
     }
 }
 
-/// Every port has at least one socket, whose record tells of the port.
-fn ports(count: usize, sockets: &[(Port, OwnedFd)]) -> Result<Vec<HeldPort>, AdoptError> {
-    let of = |index: usize| {
+/// Every port that carries others or itself has at least one socket, whose record tells of its device.
+fn ports(count: usize, carriers: &[u16], sockets: &[(Port, OwnedFd)]) -> Result<Vec<HeldPort>, AdoptError> {
+    let of = |&carrier: &u16| {
         let (port, _) = sockets
             .iter()
-            .find(|(port, _)| usize::from(port.port) == index)
+            .find(|(port, _)| port.port == carrier)
             .ok_or(AdoptError::Lacks("a port's sockets"))?;
         Ok(HeldPort {
             name: port.name.get(),
             ifindex: port.ifindex,
             queues: port.queues,
             driver: port.driver.get(),
+            carrier,
         })
     };
-    (0..count).map(of).collect()
+    if carriers.len() != count {
+        return Err(AdoptError::Lacks("the ports of its configuration"));
+    }
+    carriers.iter().map(of).collect()
 }
 
 fn workers(

@@ -37,7 +37,16 @@ impl Held {
             let _ = rustix::thread::sched_setaffinity(None, &before);
         }
         opened?;
-        self.ports[usize::from(index)] = HeldPort { queues, ..found };
+        for port in self.ports.iter_mut().filter(|port| port.carrier == index) {
+            let HeldPort { name, ifindex, driver, .. } = &found;
+            *port = HeldPort {
+                name: name.clone(),
+                ifindex: *ifindex,
+                driver: driver.clone(),
+                queues,
+                carrier: index,
+            };
+        }
         Ok(self.socket_parcels(index))
     }
 
@@ -110,8 +119,11 @@ impl Held {
             }
         }
         let link = self.program.attach(&port.name, port.ifindex, self.mode).map_err(resource)?;
-        if let Some(held) = self.links.get_mut(place) {
-            *held = Rc::new(link);
+        let link = Rc::new(link);
+        for (held, port) in self.links.iter_mut().zip(&self.ports) {
+            if port.carrier == index {
+                *held = Rc::clone(&link);
+            }
         }
         Ok(())
     }

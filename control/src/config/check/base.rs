@@ -125,10 +125,10 @@ impl Judge<'_> {
         let port = section.get_ref();
         let forwards = [("tunnels", Forward::Tunnels), ("all", Forward::All)];
         let forward = self.choice("port.forward", &port.forward, &forwards);
-        let vlan = port.vlan.as_ref().and_then(|vlan| {
-            self.not_built(&vlan.span(), "port.vlan");
-            self.in_range("port.vlan", vlan.span(), *vlan.get_ref(), 1..=4094)
-        });
+        let vlan = port
+            .vlan
+            .as_ref()
+            .and_then(|vlan| self.in_range("port.vlan", vlan.span(), *vlan.get_ref(), 1..=4094));
         let name = self.need(&section.span(), "port.name", &port.name)?;
         let name = self.interface("port.name", name)?;
         Some(Port { name, vlan: vlan.and_then(|vlan| u16::try_from(vlan).ok()), forward })

@@ -115,7 +115,6 @@ fn what_is_not_built_is_refused_by_name() {
         ("[[advertise]]\nport = \"wan4\"\nprefix = \"2001:600::/64\"\n", "[[advertise]]"),
         ("[fpm]\n", "[fpm]"),
         ("[status]\nlisten = \"127.0.0.1:80\"\n", "[status]"),
-        ("[[port]]\nname = \"wan6\"\nvlan = 600\n", "port.vlan"),
         ("anycast = true\n", "sixtofour.anycast = true"),
         ("deliver = \"all\"\n", "sixtofour.deliver = \"all\""),
         ("oversize = \"drop\"\n", "sixtofour.oversize = \"drop\""),

@@ -52,6 +52,8 @@ fn seeds() -> Vec<Vec<u8>> {
         ethernet(FOREIGN_MAC, ETHERTYPE_IPV4, &tunnel_packet()),
         ethernet(BROADCAST_MAC, ETHERTYPE_ARP, &[0; 28]),
         tagged(&[(TPID_8021Q, 600)], ETHERTYPE_IPV4, &tunnel_packet()),
+        tagged(&[(TPID_8021Q, 0xe000)], ETHERTYPE_IPV4, &tunnel_packet()),
+        tagged(&[(TPID_8021Q, 0)], ETHERTYPE_IPV6, &ipv6(UDP, NATIVE, SERVED, &[0; 20])),
         tagged(&[(TPID_8021AD, 600), (TPID_8021Q, 7)], ETHERTYPE_IPV6, &inner()),
     ]
 }
@@ -79,13 +81,26 @@ fn mutate(frame: &mut Vec<u8>, random: &mut Random) {
 fn a_million_packets_are_judged_alike() {
     let seeds = seeds();
     let mut random = Random(0x5158_1a4e);
-    for (flags, packets) in [(0, PACKETS / 2), (FORWARD_ALL, PACKETS / 2)] {
+    for (flags, vlan, packets) in [
+        (0, 0, PACKETS / 4),
+        (FORWARD_ALL, 0, PACKETS / 4),
+        (0, 600, PACKETS / 4),
+        (FORWARD_ALL, 600, PACKETS / 4),
+    ] {
         let mut runner = Runner::with_socket(flags);
+        if vlan != 0 {
+            runner.move_to_vlan(vlan);
+        }
         let (mut port, mut no_port) = (XdpCounters::default(), XdpCounters::default());
         for number in 0..packets {
             let mut frame = seeds[random.below(seeds.len())].clone();
-            mutate(&mut frame, &mut random);
-            let answer = judge(&frame, flags == FORWARD_ALL);
+            if vlan == 0 || random.below(2) == 0 {
+                mutate(&mut frame, &mut random);
+            }
+            if vlan != 0 && random.below(8) != 0 {
+                tag(&mut frame, vlan);
+            }
+            let answer = judge(&frame, vlan, flags == FORWARD_ALL);
             let expected = if answer == Answer::Ours { XDP_REDIRECT } else { XDP_PASS };
             assert_eq!(runner.run(&frame), expected, "packet {number}: {answer:?} {frame:02x?}");
             count(answer, &mut port, &mut no_port);
@@ -93,6 +108,13 @@ fn a_million_packets_are_judged_alike() {
         assert_eq!(runner.counters(), port);
         assert_eq!(runner.counters_of_no_port(), no_port);
         assert!(port.redirected > u64::from(packets) / 20, "too few packets of ours: {port:?}");
+    }
+}
+
+/// Puts a tag into a frame that has its addresses.
+fn tag(frame: &mut Vec<u8>, vlan: u16) {
+    if frame.len() >= 12 {
+        frame.splice(12..12, [TPID_8021Q, vlan].map(u16::to_be_bytes).concat());
     }
 }
 

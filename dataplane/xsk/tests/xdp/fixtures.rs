@@ -274,7 +274,8 @@ fn tagged_frames_pass_an_untagged_port() {
     let mut runner = Runner::with_socket(0);
     for (name, frame) in [
         ("VLAN 600", frame(&[(TPID_8021Q, 600)])),
-        ("priority tag", frame(&[(TPID_8021Q, 0xe000)])),
+        ("a priority in a service tag", frame(&[(TPID_8021AD, 0xe000)])),
+        ("a priority before a VLAN", frame(&[(TPID_8021Q, 0), (TPID_8021Q, 600)])),
         ("service tag", frame(&[(TPID_8021AD, 600)])),
         ("QinQ", frame(&[(TPID_8021AD, 600), (TPID_8021Q, 7)])),
         ("two customer tags", frame(&[(TPID_8021Q, 600), (TPID_8021Q, 7)])),
@@ -285,7 +286,7 @@ fn tagged_frames_pass_an_untagged_port() {
         assert_eq!(runner.run(&frame), XDP_PASS, "{name}");
     }
     assert_eq!(runner.counters(), XdpCounters::default());
-    let expected = XdpCounters { seen: 8, passed: 8, ..Default::default() };
+    let expected = XdpCounters { seen: 9, passed: 9, ..Default::default() };
     assert_eq!(runner.counters_of_no_port(), expected);
 }
 
@@ -293,16 +294,50 @@ fn tagged_frames_pass_an_untagged_port() {
 fn a_tagged_port_takes_its_tag_alone() {
     let tunnel = tunnel_packet();
     let mut runner = Runner::with_socket(0);
-    let key = runner.program.maps().ports.keys().unwrap().remove(0);
-    let port = runner.program.maps().ports.get(&key).unwrap().unwrap();
-    runner.program.maps().ports.remove(&key).unwrap();
-    runner.program.maps().set_port(crate::runner::LOOPBACK, Some(600), port).unwrap();
+    runner.move_to_vlan(600);
     let mut run = |tags: &[(u16, u16)]| runner.run(&tagged(tags, ETHERTYPE_IPV4, &tunnel));
     assert_eq!(run(&[(TPID_8021Q, 600)]), XDP_REDIRECT);
     assert_eq!(run(&[(TPID_8021Q, 0xe000 | 600)]), XDP_REDIRECT, "the priority does not matter");
     assert_eq!(run(&[(TPID_8021Q, 601)]), XDP_PASS);
+    assert_eq!(run(&[(TPID_8021AD, 600)]), XDP_PASS, "a service tag is another VLAN");
     assert_eq!(run(&[]), XDP_PASS);
+    assert_eq!(run(&[(TPID_8021Q, 0)]), XDP_PASS, "a priority is no VLAN");
     assert_eq!(run(&[(TPID_8021AD, 600), (TPID_8021Q, 600)]), XDP_PASS);
+    assert_eq!(run(&[(TPID_8021Q, 600), (TPID_8021Q, 600)]), XDP_PASS);
+    let native = ipv6(UDP, NATIVE, SERVED, &[0; 8]);
+    assert_eq!(runner.run(&tagged(&[(TPID_8021Q, 600)], ETHERTYPE_IPV6, &native)), XDP_REDIRECT);
+}
+
+/// IEEE 802.1Q §6.9: the id 0 says that a frame belongs to no VLAN.
+#[test]
+fn a_priority_tag_is_no_vlan() {
+    let mut runner = Runner::with_socket(0);
+    for control in [0, 0x1000, 0xe000] {
+        let frame = tagged(&[(TPID_8021Q, control)], ETHERTYPE_IPV4, &tunnel_packet());
+        assert_eq!(runner.run(&frame), XDP_REDIRECT, "{control:#x}");
+    }
+    assert_eq!(runner.counters().redirected, 3);
+}
+
+/// Several ports on one device: each takes the frames with its tag, and its own counters tell.
+#[test]
+fn ports_of_one_device_differ_by_their_tags() {
+    let mut runner = Runner::with_socket(0);
+    let key = runner.program.maps().ports.keys().unwrap().remove(0);
+    let port = runner.program.maps().ports.get(&key).unwrap().unwrap();
+    let other = crate::runner::PORT + 1;
+    let with_index = sixlane_xsk::uapi::Port { index: other, ..port };
+    runner.program.maps().set_port(crate::runner::LOOPBACK, Some(600), with_index).unwrap();
+    let frame = |tags: &[(u16, u16)]| tagged(tags, ETHERTYPE_IPV4, &tunnel_packet());
+    assert_eq!(runner.run(&frame(&[])), XDP_REDIRECT);
+    assert_eq!(runner.run(&frame(&[(TPID_8021Q, 600)])), XDP_DROP, "its port has no socket yet");
+    runner.share_socket(other);
+    assert_eq!(runner.run(&frame(&[(TPID_8021Q, 600)])), XDP_REDIRECT, "one socket serves both");
+    assert_eq!(runner.run(&frame(&[])), XDP_REDIRECT);
+    assert_eq!(runner.run(&frame(&[(TPID_8021Q, 7)])), XDP_PASS);
+    let counted = runner.program.maps().counters(other.into()).unwrap();
+    assert_eq!((counted.seen, counted.redirected, counted.no_socket), (2, 1, 1));
+    assert_eq!(runner.counters().redirected, 2);
 }
 
 /// Cuts frames at every length: never redirected before the header is whole, never dropped.

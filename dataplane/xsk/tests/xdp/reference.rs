@@ -17,12 +17,18 @@ pub(crate) enum Answer {
     Ours,
 }
 
-/// Judges a frame that arrives on the one untagged port of the tests.
-pub(crate) fn judge(frame: &[u8], forward_all: bool) -> Answer {
-    let Some(ethertype) = be16(frame, 12) else {
+/// Judges a frame that arrives on the one port of the tests, whose frames have a tag with the id `vlan`;
+/// 0: no tag, or one with a priority only.
+pub(crate) fn judge(frame: &[u8], vlan: u16, forward_all: bool) -> Answer {
+    let Some((tags, ethertype, packet)) = link(frame) else {
         return Answer::NoPort;
     };
-    if ethertype == TPID_8021Q || ethertype == TPID_8021AD {
+    let id = match tags[..] {
+        [] => 0,
+        [(TPID_8021Q, control)] => control & 0x0fff,
+        _ => return Answer::NoPort,
+    };
+    if id != vlan {
         return Answer::NoPort;
     }
     let mac = &frame[..6];
@@ -30,11 +36,26 @@ pub(crate) fn judge(frame: &[u8], forward_all: bool) -> Answer {
         return if mac[0] & 1 == 1 { Answer::Pass } else { Answer::PassNotOurMac };
     }
     let ours = match ethertype {
-        ETHERTYPE_IPV4 => ipv4_is_ours(&frame[14..]),
-        ETHERTYPE_IPV6 => ipv6_is_ours(&frame[14..], forward_all),
+        ETHERTYPE_IPV4 => ipv4_is_ours(packet),
+        ETHERTYPE_IPV6 => ipv6_is_ours(packet, forward_all),
         _ => false,
     };
     if ours { Answer::Ours } else { Answer::Pass }
+}
+
+/// Tags with their TPID, EtherType, and what follows it; `None` when that is cut short.
+fn link(frame: &[u8]) -> Option<(Vec<(u16, u16)>, u16, &[u8])> {
+    let (mut tags, mut at) = (Vec::new(), 12);
+    loop {
+        let ethertype = be16(frame, at)?;
+        if tags.len() == 2 || ![TPID_8021Q, TPID_8021AD].contains(&ethertype) {
+            return Some((tags, ethertype, &frame[at + 2..]));
+        }
+        // The whole tag, with the EtherType that follows it, must be there.
+        be16(frame, at + 4)?;
+        tags.push((ethertype, be16(frame, at + 2)?));
+        at += 4;
+    }
 }
 
 fn ipv4_is_ours(packet: &[u8]) -> bool {

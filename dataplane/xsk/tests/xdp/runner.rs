@@ -48,6 +48,21 @@ impl Runner {
         runner
     }
 
+    /// Lets the socket of the port serve another port too.
+    pub(crate) fn share_socket(&mut self, port: u8) {
+        let socket = self.socket.as_ref().unwrap();
+        self.program.maps().set_socket(port, 0, socket.as_fd()).unwrap();
+    }
+
+    /// Makes the port one of tagged frames.
+    pub(crate) fn move_to_vlan(&mut self, vlan: u16) {
+        let maps = self.program.maps();
+        let key = maps.ports.keys().unwrap().remove(0);
+        let port = maps.ports.get(&key).unwrap().unwrap();
+        maps.ports.remove(&key).unwrap();
+        maps.set_port(LOOPBACK, Some(vlan), port).unwrap();
+    }
+
     /// What the program answers to one frame of at least 14 bytes.
     pub(crate) fn run(&mut self, frame: &[u8]) -> u32 {
         let mut options = libbpf_sys::bpf_test_run_opts {
