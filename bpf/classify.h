@@ -14,7 +14,8 @@ enum answer {
 
 static __always_inline int serves(__be32 address, __u32 service)
 {
-	__u32 *services = bpf_map_lookup_elem(&relay4, &address);
+	__u64 key = two(address, 0);
+	__u32 *services = bpf_map_lookup_elem(&relay4, &key);
 
 	return services && (*services & service);
 }
@@ -69,26 +70,33 @@ static __always_inline int is_link_local(const struct in6_addr *address)
 
 static __always_inline int is_served(const struct in6_addr *address)
 {
-	struct sixlane_prefix6 key = { .length = 128 };
+	const __u32 *words = address->s6_addr32;
+	__u64 key[3] = { two(128, words[0]), two(words[1], words[2]), two(words[3], 0) };
 
-	__builtin_memcpy(key.address, address, sizeof(key.address));
-	return bpf_map_lookup_elem(&served6, &key) != NULL;
+	_Static_assert(sizeof(key) >= sizeof(struct sixlane_prefix6), "the key fits");
+	return bpf_map_lookup_elem(&served6, key) != NULL;
+}
+
+static __always_inline int is_local(const struct in6_addr *address)
+{
+	const __u32 *words = address->s6_addr32;
+	__u64 key[2] = { two(words[0], words[1]), two(words[2], words[3]) };
+
+	return bpf_map_lookup_elem(&local6, key) != NULL;
 }
 
 /* Unicast to somewhere behind this box. */
 static __always_inline int is_ours_ipv6(struct cursor *cursor, const struct sixlane_port *port)
 {
-	struct in6_addr destination;
 	struct ipv6hdr *ip;
 
 	if (!parse_ipv6(cursor, &ip))
 		return 0;
-	destination = ip->daddr;
-	if (is_multicast(&destination) || is_link_local(&destination))
+	if (is_multicast(&ip->daddr) || is_link_local(&ip->daddr))
 		return 0;
-	if (!(port->flags & SIXLANE_FORWARD_ALL) && !is_served(&destination))
+	if (!(port->flags & SIXLANE_FORWARD_ALL) && !is_served(&ip->daddr))
 		return 0;
-	return !bpf_map_lookup_elem(&local6, &destination);
+	return !is_local(&ip->daddr);
 }
 
 static __always_inline int is_own_mac(const struct ethhdr *ethernet, const struct sixlane_port *port)

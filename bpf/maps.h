@@ -12,6 +12,16 @@
 
 #include "abi.h"
 
+/*
+ * Two words of a key as they stand in memory. Everything on the stack is written in words of 8 bytes:
+ * without CAP_PERFMON the verifier of Linux 6.1 refuses 4 bytes beside others whose value it remembers.
+ */
+static __always_inline __u64 two(__u32 first, __u32 second)
+{
+	return first | (__u64)second << 32;
+}
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the first word is the low one");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 2 * SIXLANE_PORTS_MAX);

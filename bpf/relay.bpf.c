@@ -32,14 +32,31 @@ static __always_inline int deliver(struct xdp_md *ctx, const struct sixlane_port
 
 static __always_inline struct sixlane_port *port_of(struct xdp_md *ctx, const struct link_header *link)
 {
-	struct sixlane_port_key key = { .ifindex = ctx->ingress_ifindex };
+	__u32 tag = 0;
+	__u64 key;
 
 	if (link->tags > 1 || link->service)
 		return NULL;
 	/* Id 0 is a priority without a VLAN (IEEE 802.1Q 6.9): such frames are the untagged port's. */
 	if (link->vlan)
-		key.tag = SIXLANE_TAGGED | link->vlan;
+		tag = SIXLANE_TAGGED | link->vlan;
+	/* A struct sixlane_port_key. */
+	key = two(ctx->ingress_ifindex, tag);
 	return bpf_map_lookup_elem(&ports, &key);
+}
+
+/* Leaves a frame to the kernel, counted in the slot of its port. */
+static __always_inline int pass(__u64 slot, enum answer answer)
+{
+	struct sixlane_xdp_counters *count = bpf_map_lookup_elem(&counters, &slot);
+
+	if (count) {
+		count->seen++;
+		count->passed++;
+		if (answer == NOT_OUR_MAC)
+			count->not_our_mac++;
+	}
+	return XDP_PASS;
 }
 
 SEC("xdp.frags")
@@ -51,27 +68,25 @@ int sixlane_relay(struct xdp_md *ctx)
 		.end = (void *)(long)ctx->data_end,
 	};
 	struct sixlane_xdp_counters *count;
-	struct sixlane_port *port = NULL;
-	enum answer answer = NOT_OURS;
+	struct sixlane_port *port;
+	enum answer answer;
 	struct link_header link;
-	__u32 slot = SIXLANE_NO_PORT;
+	__u64 slot;
 
-	if (parse_link(&cursor, &link) == 0)
-		port = port_of(ctx, &link);
-	if (port) {
-		slot = port->index;
-		answer = classify(&cursor, &link, port);
-	}
+	if (parse_link(&cursor, &link))
+		return pass(SIXLANE_NO_PORT, NOT_OURS);
+	port = port_of(ctx, &link);
+	if (!port)
+		return pass(SIXLANE_NO_PORT, NOT_OURS);
+	slot = port->index;
+	answer = classify(&cursor, &link, port);
+	if (answer != OURS)
+		return pass(slot, answer);
 	count = bpf_map_lookup_elem(&counters, &slot);
 	if (!count)
-		return answer == OURS ? XDP_DROP : XDP_PASS;
+		return XDP_DROP;
 	count->seen++;
-	if (answer == OURS)
-		return deliver(ctx, port, count);
-	count->passed++;
-	if (answer == NOT_OUR_MAC)
-		count->not_our_mac++;
-	return XDP_PASS;
+	return deliver(ctx, port, count);
 }
 
 char licence_string[] SEC("license") = "Dual MIT/GPL";

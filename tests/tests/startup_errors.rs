@@ -55,6 +55,14 @@ const TABLE: &[Case] = &[
         change: ("[[port]]\nname = \"wan4\"\n[[port]]\nname = \"wan6\"\n", ""),
         ..case("no port", 2, &["no [[port]]", ".toml", "name an interface"])
     },
+    Case {
+        change: ("name = \"wan6\"", "name = \"wan6\"\nvlan = 600"),
+        ..case(
+            "a VLAN that the kernel has not",
+            1,
+            &["VLAN 600", "ip link add link wan6 name wan6.600 type vlan id 600"],
+        )
+    },
     Case { change: ("wan6", "lo"), ..case("no XDP support", 1, &["lo", "native XDP", "generic"]) },
     Case {
         change: ("[[port]]\nname = \"wan4\"", "[dataplane]\nworkers = [4000]\n[[port]]\nname = \"wan4\""),
@@ -82,7 +90,7 @@ const TABLE: &[Case] = &[
     },
     Case {
         before: "setarch --uname-2.6",
-        ..case("a kernel that is too old", 1, &["2.6.", "too old", "6.1"])
+        ..case("a kernel that is too old", 1, &["2.6.", "too old", "6.4"])
     },
 ];
 

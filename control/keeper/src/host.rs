@@ -2,8 +2,9 @@
 
 use rustix::thread::CapabilitySet;
 
-/// The oldest kernel that has all we need.
-const MINIMUM: (u32, u32) = (6, 1);
+/// The oldest kernel that has all we need: before it, nobody can map the rings of a socket that is bound
+/// already, and so no data plane could attach to what the keeper has made (decision 0012).
+const MINIMUM: (u32, u32) = (6, 4);
 
 /// The capabilities that the keeper works with and keeps, with their names.
 const NEEDED: [(CapabilitySet, &str); 8] = [
@@ -21,7 +22,7 @@ const NEEDED: [(CapabilitySet, &str); 8] = [
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HostError {
     /// The kernel lacks features.
-    #[error("Linux {release} is too old: sixlane needs {}.{} or newer, boot such a kernel", MINIMUM.0, MINIMUM.1)]
+    #[error("Linux {release} is too old: sixlane needs {}.{} or newer, boot such a kernel (Debian 12 has one in its backports)", MINIMUM.0, MINIMUM.1)]
     Kernel {
         /// As `uname -r` says.
         release: String,
@@ -91,12 +92,12 @@ mod tests {
 
     #[test]
     fn kernels_are_compared_by_number() {
-        for good in ["6.1", "6.1.0-13-amd64", "6.18.44-fc-v657", "7.0", "10.0.1"] {
+        for good in ["6.4", "6.4.0-1-amd64", "6.18.44-fc-v657", "7.0", "10.0.1"] {
             assert_eq!(check_kernel(good), Ok(()), "{good}");
         }
-        for old in ["6.0.19", "5.15.0-1", "2.6.78", "", "custom"] {
+        for old in ["6.3.19", "6.1.0-13-amd64", "5.15.0-1", "2.6.78", "", "custom"] {
             let error = check_kernel(old).unwrap_err().to_string();
-            assert!(error.contains("too old") && error.contains("6.1"), "{error}");
+            assert!(error.contains("too old") && error.contains("6.4"), "{error}");
         }
     }
 

@@ -27,7 +27,7 @@ pub use command::{DemoOptions, UpOptions, demo, down, up};
 pub use deadline::{Deadline, eventually, readable};
 pub use error::LabError;
 pub use frr::Frr;
-pub use guest::{Answer, Guest};
+pub use guest::{Answer, Guest, Machine};
 pub use host::Host;
 pub use lab::{Lab, require};
 pub use radvd::Radvd;

@@ -4,7 +4,11 @@
 //! guest whose kernel has it. Either way it is Linux's own code that encapsulates and decapsulates.
 
 mod cpio;
+mod machine;
+mod serial;
 mod uml;
+
+pub use machine::Machine;
 
 use crate::{Deadline, Host, Lab, LabError, lab::require, run};
 use std::path::{Path, PathBuf};
@@ -162,4 +166,26 @@ fn boot(lab: &Lab, host: &Host, interface: &str) -> Result<Uml, LabError> {
 fn kernel_has_sit(host: &Host) -> bool {
     let _ = run::run(Command::new("modprobe").args(["--quiet", "sit"]));
     host.ip("link show dev sit0").is_ok()
+}
+
+fn installed(path: &Path, package: &str) -> std::io::Result<Vec<u8>> {
+    let merged = Path::new("/bin").join(path.file_name().unwrap_or_default());
+    std::fs::read(path).or_else(|_| std::fs::read(merged)).map_err(|error| {
+        std::io::Error::new(error.kind(), format!("{}: {error} (package {package})", path.display()))
+    })
+}
+
+/// Finds a file by name, at most `depth` directories down.
+fn find(directory: &Path, name: &str, depth: u32) -> Option<PathBuf> {
+    let mut below = Vec::new();
+    for entry in std::fs::read_dir(directory).ok()?.flatten() {
+        if entry.file_name() == name {
+            return Some(entry.path());
+        }
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            below.push(entry.path());
+        }
+    }
+    let deeper = depth.checked_sub(1)?;
+    below.iter().find_map(|path| find(path, name, deeper))
 }
