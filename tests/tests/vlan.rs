@@ -45,7 +45,7 @@ impl<'a> Relay<'a> {
         let mut relay = Self { machine };
         relay.configure(ports);
         relay.sh("ip netns exec relay sixlane run /tmp/c.toml >/tmp/log 2>&1 & echo $! >/tmp/pid");
-        let forwards = eventually("a relay that forwards", Deadline::seconds(12), || {
+        let forwards = eventually("a relay that forwards", soon(), || {
             let shown = relay.shell("sixlane show status --json");
             shown.contains("\"forwarding\"").then_some(())
         });

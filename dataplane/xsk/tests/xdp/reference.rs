@@ -43,8 +43,11 @@ pub(crate) fn judge(frame: &[u8], vlan: u16, forward_all: bool) -> Answer {
     if ours { Answer::Ours } else { Answer::Pass }
 }
 
-/// Tags with their TPID, EtherType, and what follows it; `None` when that is cut short.
-fn link(frame: &[u8]) -> Option<(Vec<(u16, u16)>, u16, &[u8])> {
+/// TPID and tag control.
+type Tag = (u16, u16);
+
+/// Tags, EtherType, and what follows it; `None` when that is cut short.
+fn link(frame: &[u8]) -> Option<(Vec<Tag>, u16, &[u8])> {
     let (mut tags, mut at) = (Vec::new(), 12);
     loop {
         let ethertype = be16(frame, at)?;
