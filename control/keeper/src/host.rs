@@ -3,7 +3,7 @@
 use rustix::thread::CapabilitySet;
 
 /// The oldest kernel that has all we need: before it, nobody can map the rings of a socket that is bound
-/// already, and so no data plane could attach to what the keeper has made (decision 0012).
+/// already, and so no data plane could attach to what the keeper has made (decision 0014).
 const MINIMUM: (u32, u32) = (6, 4);
 
 /// The capabilities that the keeper works with and keeps, with their names.
