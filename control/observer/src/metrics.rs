@@ -185,9 +185,11 @@ const GAUGES: [(&str, &str, &str); 9] = [
 ];
 
 /// Counters of control, likewise.
-const COUNTERS: [(&str, &str, &str); 3] = [
+const COUNTERS: [(&str, &str, &str); 5] = [
     ("control_deaths", "How often control has died.", "/control_deaths"),
     ("dataplane_deaths", "How often a data plane has died.", "/dataplane_deaths"),
+    ("reloads", "Configurations put in force since control started.", "/configuration/reloads"),
+    ("reloads_refused", "Configurations refused since control started.", "/configuration/reloads_refused"),
     ("neighbours_refused", "Neighbour requests over the budget.", "/neighbours_refused"),
 ];
 
@@ -292,6 +294,46 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
         assert!(text.ends_with("# EOF\n"), "{text}");
+    }
+
+    /// Operators alarm on these names: one may be added, none may go or change.
+    #[test]
+    fn the_names_are_frozen() {
+        let number = |key: &str| (key.to_owned(), json!(1));
+        let mut status = json!({
+            "memory": {"used_bytes": 1, "capacity_bytes": 1, "segments": 1, "waiting": 1},
+            "configuration": {"reloads": 1, "reloads_refused": 1}, "alarms": [{"name": "x"}],
+        });
+        let more = [
+            "uptime_seconds",
+            "generation",
+            "routes4",
+            "routes6",
+            "neighbours",
+            "dataplane_deaths",
+            "control_deaths",
+            "neighbours_refused",
+        ];
+        status.as_object_mut().unwrap().extend(more.map(number));
+        let xdp: serde_json::Map<String, Value> =
+            ["seen", "passed", "redirected", "no_socket", "not_our_mac"].map(number).into_iter().collect();
+        let counters = json!({"ports": [{"name": "wan4", "xdp": xdp}]});
+        let shown = Shown {
+            worker: 0,
+            figures: Figures::default(),
+            sockets: BTreeMap::from([(0, sixlane_tables::SocketSnapshot::default())]),
+            turns: 1,
+            heartbeat_ns: 1,
+        };
+        let scene = Scene {
+            ports: BTreeMap::from([(0, "wan4".to_owned())]),
+            workers: vec![shown],
+            control: Some(Known { status, counters }),
+            ..Scene::default()
+        };
+        let text = scene.text().unwrap();
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE sixlane_"));
+        assert_eq!(types.collect::<Vec<_>>().join("\n"), include_str!("metrics/names.txt").trim_end());
     }
 
     #[test]

@@ -84,3 +84,29 @@ fn json_has_one_object_with_the_same_facts() {
     assert_eq!(value["ipv4"]["value"], "192.1.2.3");
     assert_eq!(value["kind"]["note"], "RFC 3056 §2");
 }
+
+/// The keys are part of the interface: docs/json.md names them all, and no others may appear.
+#[test]
+fn every_key_is_documented() {
+    let document = include_str!("../../../../docs/json.md");
+    let section = document.split("\n## `explain`\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    for address in [
+        "192.1.2.3",
+        "10.0.0.1",
+        "2002:c001:203:5::1",
+        "2001:0:4136:e378:8000:63bf:3fff:fdd2",
+        "fe80::5efe:10.1.0.77",
+        "2001:600::5054:ff:fe12:3456",
+        "ff02::1:ff00:1",
+        "::1",
+    ] {
+        let address: IpAddr = address.parse().unwrap();
+        let facts = match address {
+            IpAddr::V4(address) => decode4(address),
+            IpAddr::V6(address) => decode6(address),
+        };
+        for key in as_json(address, &facts).as_object().unwrap().keys().filter(|key| *key != "v") {
+            assert!(section.contains(&format!("`{key}`")), "{key} of {address}");
+        }
+    }
+}

@@ -179,6 +179,8 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use sixlane_dataplane::explain::Departure;
+
     use super::*;
 
     #[test]
@@ -191,6 +193,31 @@ mod tests {
         assert_eq!(payload(&frame), packet);
         assert_eq!(payload(&[0xff; 30]).len(), 30);
         assert_eq!(payload(&[]).len(), 0);
+    }
+
+    /// The keys are part of the interface, and docs/json.md names them.
+    #[test]
+    fn the_keys_are_frozen_and_documented() {
+        let departure = Departure { port: 0, frame: vec![0; 60] };
+        let explanation = Explanation {
+            fate: Fate::Dropped(sixlane_tunnel::Reason::HopLimit),
+            departures: vec![departure],
+            counters: vec![("received", 1)],
+        };
+        let told = Told { names: &["wan4".to_owned()], port: 0, packet: &[], explanation: &explanation };
+        let json = told.json();
+        let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        let whole = ["clause", "counters", "departures", "packet", "port", "reason", "text", "v", "verdict"];
+        assert_eq!(keys(&json), whole);
+        assert_eq!(keys(&json["departures"][0]), ["frame", "packet", "port"]);
+        let document = include_str!("../../../../docs/json.md");
+        let section = document.split("\n## `explain`\n").nth(1).unwrap().split("\n## ").next().unwrap();
+        for key in whole.iter().filter(|key| **key != "v") {
+            assert!(
+                section.contains(&format!("`{key}`")) || section.contains(&format!("`{key}[]`")),
+                "{key}"
+            );
+        }
     }
 
     #[test]
