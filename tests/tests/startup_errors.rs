@@ -222,6 +222,12 @@ fn a_second_instance_is_told_who_is_there() {
     let beside = machine.run("", elsewhere, &other);
     assert_said("other interfaces", &beside, 1, &["another sixlane", &keeper, "network namespace"]);
     assert!(!other.exists(), "the runtime directory of the refused instance is left");
+    // One that has taken over the directory of a killed keeper, whose processes have long ended.
+    let stale = machine.directory.join("stale");
+    std::fs::create_dir(&stale).expect("a directory");
+    std::fs::write(stale.join("children"), "999999 1 control 1\n999998 1 dataplane 1\n").expect("a list");
+    let late = machine.run("", elsewhere, &stale);
+    assert_said("a stale directory", &late, 1, &["another sixlane", &keeper]);
     let tables = machine.host.run("nft list tables").expect("tables");
     assert_eq!(tables.trim(), "table inet sixlane", "the fence of the first instance was taken away");
 

@@ -53,7 +53,7 @@ pub enum NameError {
 }
 
 /// The name, held.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Name {
     socket: Rc<OwnedFd>,
 }

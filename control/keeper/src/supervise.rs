@@ -29,6 +29,7 @@ use crate::fence;
 use crate::held::{self, Held};
 use crate::host;
 use crate::name::Name;
+use crate::orphans;
 use crate::plan::Plan;
 use crate::protocol::{Message, Ready, Retire, Segment};
 use crate::reload::Reloads;
@@ -65,19 +66,31 @@ async fn serve(plan: &Plan, directory: &RuntimeDirectory) -> Result<(), KeeperEr
     let noted = directory.noted_children();
     let identities = Identities::find(plan);
     raise_descriptor_limit();
-    let outcome = match successor::inherit(directory, &noted, plan) {
-        Some(legacy) => {
-            let mut supervisor = Supervisor::resume(plan, directory, identities, legacy)?;
-            let outcome = supervisor.watch(&mut signals).await;
-            supervisor.stop().await;
-            outcome
-        }
-        None => afresh(plan, directory, identities, &mut signals).await,
+    let legacy = successor::inherit(directory, &noted, plan);
+    // Held to the end: what is taken away under this name is nobody else's.
+    let name = match &legacy {
+        Some(legacy) => legacy.name.clone(),
+        None => Name::take()?,
+    };
+    let outcome = match legacy {
+        Some(legacy) => match Supervisor::resume(plan, directory, identities, legacy) {
+            Ok(mut supervisor) => {
+                let outcome = supervisor.watch(&mut signals).await;
+                supervisor.stop().await;
+                outcome
+            }
+            Err(error) => {
+                orphans::end(&noted);
+                Err(error)
+            }
+        },
+        None => afresh(plan, directory, identities, &mut signals, name.clone()).await,
     };
     if outcome.is_err() && !noted.is_empty() {
         // Of the keeper before, whose children have ended: nothing is left that it stands in front of.
         fence::remove();
     }
+    drop(name);
     if outcome.is_ok() {
         tracing::info!("stopped");
     }
@@ -90,8 +103,8 @@ async fn afresh(
     directory: &RuntimeDirectory,
     identities: Identities,
     signals: &mut Signals,
+    name: Name,
 ) -> Result<(), KeeperError> {
-    let name = Name::take()?;
     let ports = held::look(plan)?;
     let listener = observer::listen(plan.metrics)?;
     directory.admit(identities.control.gid)?;

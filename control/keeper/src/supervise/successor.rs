@@ -40,7 +40,7 @@ impl<'a> Supervisor<'a> {
     /// Goes on where a keeper was killed.
     ///
     /// # Errors
-    /// [`KeeperError`]: the privileges could not be given up. The children run on.
+    /// [`KeeperError`]: the privileges could not be given up. The children run on, without a keeper.
     pub(super) fn resume(
         plan: &'a Plan,
         directory: &'a RuntimeDirectory,
