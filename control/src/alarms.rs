@@ -37,6 +37,10 @@ pub(crate) enum Alarm {
     ChildRestarting,
     /// A changed configuration was refused; the old one is in force.
     ReloadRefused,
+    /// The interface of the door is down or gone.
+    DoorDown,
+    /// A prefix that is served has a route of somebody else.
+    DoorRoute,
 }
 
 impl Alarm {
@@ -59,6 +63,8 @@ impl Alarm {
             Self::KeeperGone => "keeper_gone",
             Self::ChildRestarting => "child_restarting",
             Self::ReloadRefused => "reload_refused",
+            Self::DoorDown => "door_down",
+            Self::DoorRoute => "door_route",
         }
     }
 }

@@ -10,6 +10,7 @@ mod alarms;
 mod clock;
 mod compile;
 pub mod config;
+mod door;
 mod fence;
 mod figures;
 mod kernel;

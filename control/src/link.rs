@@ -3,7 +3,8 @@
 //! The messages on the wire (`repr(C)` over SOCK_SEQPACKET) are the keeper's matter; the command
 //! adapts one to the other, so that control and keeper never import each other.
 //!
-//! Order at the start: [`FromKeeper::Config`], [`FromKeeper::Plan`], [`FromKeeper::Maps`], then, if
+//! Order at the start: [`FromKeeper::Config`], [`FromKeeper::Plan`], [`FromKeeper::Maps`],
+//! [`FromKeeper::Door`], then, if
 //! there was a control before this one, [`FromKeeper::Totals`] and the worker segments that the
 //! totals do not contain yet, then [`FromKeeper::Start`]. Control answers with
 //! [`ToKeeper::TablesSegment`], [`ToKeeper::Fenced`] and [`ToKeeper::Ready`], or with
@@ -41,6 +42,8 @@ pub struct PlanFacts {
     pub ports: Vec<PortFact>,
     /// Number of workers.
     pub workers: u16,
+    /// Whether there is a door; control sees by [`FromKeeper::Door`].
+    pub door: bool,
 }
 
 /// A child of the keeper.
@@ -79,6 +82,13 @@ pub enum FromKeeper {
     Plan(PlanFacts),
     /// The program's maps (`Maps::from_fds`, in the order of `sixlane_xsk::maps::MAP_NAMES`).
     Maps(Maps),
+    /// The door: the TUN device `sixlane0`, non-blocking, down and without an address.
+    Door {
+        /// Reads and writes packets that begin with their IP header.
+        fd: OwnedFd,
+        /// The kernel's number of the interface.
+        ifindex: u32,
+    },
     /// The sums over all dead workers that an earlier control had made ([`ToKeeper::Totals`]).
     Totals(OwnedFd),
     /// A worker's segment: counters, epoch and punt ring, read-only.

@@ -1,13 +1,18 @@
 //! The workers as control sees them: their counters, their epochs, their signs of life, and what they
 //! punt. Their segments are mapped read-only, and what stands in them is hostile input.
 
+mod door;
+
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
+use sixlane_tables::packets::PacketConsumer;
 use sixlane_tables::punt::NeighbourWanted;
 use sixlane_tables::spsc::{Consumer, PartnerLine};
 use sixlane_tables::worker::frame_state;
-use sixlane_tables::{NextHopId, SegmentError, SocketSnapshot, WorkerEpoch, WorkerView};
+use sixlane_tables::{
+    Injector, NextHopId, SegmentError, SocketSnapshot, TableWriter, WorkerEpoch, WorkerView,
+};
 
 use crate::figures::{Dead, Figures};
 
@@ -21,6 +26,7 @@ const PUNTS_MAX: usize = 256;
 struct Worker {
     view: WorkerView,
     consumer: Consumer,
+    packets: PacketConsumer,
     incarnation: u32,
     alive: bool,
 }
@@ -37,6 +43,18 @@ pub(crate) struct Shown {
     pub(crate) turns: u64,
 }
 
+/// Control's lines of the rings of one worker, in the tables.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lines<'a> {
+    pub(crate) punt: &'a PartnerLine,
+    pub(crate) packets: &'a PartnerLine,
+}
+
+/// The lines of a worker's rings in these tables.
+pub(crate) fn lines(writer: &TableWriter, worker: u16) -> Option<Lines<'_>> {
+    Some(Lines { punt: writer.partner(worker)?, packets: writer.packet_partner(worker)? })
+}
+
 /// All workers, and the sum over the dead.
 #[derive(Debug)]
 pub(crate) struct Workers {
@@ -45,12 +63,20 @@ pub(crate) struct Workers {
     expected: usize,
     /// Tells this control's consumers from those of the controls before it; not 0.
     consumer: u64,
+    /// Control's ends of the inject rings.
+    injectors: BTreeMap<u16, Injector>,
 }
 
 impl Workers {
     /// `consumer`: a number that no earlier control had, such as the time of the start.
     pub(crate) fn new(expected: u16, consumer: u64, dead: Dead) -> Self {
-        Self { workers: BTreeMap::new(), dead, expected: expected.into(), consumer: consumer.max(1) }
+        Self {
+            workers: BTreeMap::new(),
+            dead,
+            expected: expected.into(),
+            consumer: consumer.max(1),
+            injectors: BTreeMap::new(),
+        }
     }
 
     /// Takes a worker's segment. One that is older than what is known is left alone.
@@ -62,17 +88,17 @@ impl Workers {
         worker: u16,
         incarnation: u32,
         fd: OwnedFd,
-        partner: impl FnOnce(u16) -> Option<&'a PartnerLine>,
+        lines: impl FnOnce(u16) -> Option<Lines<'a>>,
     ) -> Result<(), SegmentError> {
         let view = WorkerView::attach_read_only(fd)?;
         if view.layout().worker != worker {
             return Err(SegmentError::Misplaced);
         }
-        let Some(partner) = partner(worker) else { return Err(SegmentError::Misplaced) };
+        let Some(lines) = lines(worker) else { return Err(SegmentError::Misplaced) };
         if incarnation <= self.dead.incarnation {
             return Ok(());
         }
-        let consumer = match self.workers.remove(&worker) {
+        let (consumer, packets) = match self.workers.remove(&worker) {
             Some(old) if old.incarnation > incarnation => {
                 self.workers.insert(worker, old);
                 return Ok(());
@@ -82,12 +108,16 @@ impl Workers {
                 if old.alive {
                     self.dead.figures.add(&old.view.counters(), &old.view.ports());
                 }
-                old.consumer.replace(old.view.punt_ring(), view.punt_ring(), partner);
-                old.consumer
+                old.consumer.replace(old.view.punt_ring(), view.punt_ring(), lines.punt);
+                old.packets.replace(old.view.packet_ring(), view.packet_ring(), lines.packets);
+                (old.consumer, old.packets)
             }
-            None => Consumer::attach(view.punt_ring(), partner, self.consumer),
+            None => (
+                Consumer::attach(view.punt_ring(), lines.punt, self.consumer),
+                PacketConsumer::attach(view.packet_ring(), lines.packets, self.consumer),
+            ),
         };
-        self.workers.insert(worker, Worker { view, consumer, incarnation, alive: true });
+        self.workers.insert(worker, Worker { view, consumer, packets, incarnation, alive: true });
         Ok(())
     }
 
@@ -148,6 +178,11 @@ impl Workers {
             })
             .filter(|(_, _, silence)| *silence > STUCK_NS)
             .max_by_key(|(_, _, silence)| *silence)
+    }
+
+    /// Whether a living worker shows no sign of life, also one that sleeps: it turns many times a second.
+    pub(crate) fn silent(&self, now: u64) -> bool {
+        self.alive().any(|(_, worker)| now.saturating_sub(worker.view.epoch().heartbeat_ns()) > STUCK_NS)
     }
 
     /// The sum over the living and the dead.

@@ -37,6 +37,9 @@ pub enum KeeperError {
     /// The program, the memory or a socket could not be made; the sentence comes from `diagnose`.
     #[error("{0}")]
     Resource(String),
+    /// The interface of the door could not be made; the sentence names cause and remedy.
+    #[error("{0}")]
+    Door(String),
     /// A child could not be started at all.
     #[error("cannot start the {role} process ({cause}): raise the limits of processes and open files")]
     Spawn {

@@ -1,5 +1,5 @@
 //! What the keeper made and holds: the program and its maps, memory and sockets of the workers, the
-//! links. Children get duplicates, so that they can come and go.
+//! links, the door. Children get duplicates, so that they can come and go.
 
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,6 +11,7 @@ use sixlane_xsk::program::{AttachMode, Program};
 use sixlane_xsk::socket::{self, RingSizes, Target};
 use sixlane_xsk::{Memory, Umem, interface};
 
+use crate::door::Door;
 use crate::error::KeeperError;
 use crate::plan::{self, Mode, Plan, PortPlan};
 use crate::protocol::{self, Link, MAX_WORKERS, Message, Port, Segment, Text};
@@ -71,6 +72,7 @@ pub(crate) struct Held {
     links: Vec<Rc<OwnedFd>>,
     /// Number of the newest socket.
     newest: u32,
+    door: Door,
 }
 
 impl Held {
@@ -112,6 +114,7 @@ impl Held {
             mode,
             links: Vec::new(),
             newest: 0,
+            door: Door::open()?,
         };
         held.open_workers(plan)?;
         Ok(held)
@@ -272,10 +275,15 @@ impl Held {
         let plan = (Message::Plan(self.plan_message(0)), vec![self.configuration()]);
         let program = Link { what: Link::PROGRAM, port: 0 };
         let program = (Message::Link(program), vec![Rc::clone(&self.program_fd)]);
-        let mut parcels = vec![plan, program, self.maps_parcel()];
+        let mut parcels = vec![plan, program, self.maps_parcel(), self.door_parcel()];
         parcels.extend((0..self.workers()).flat_map(|worker| self.worker_parcels(worker, None)));
         parcels.extend(self.link_parcels());
         parcels
+    }
+
+    /// The door, which control reads and writes.
+    pub(crate) fn door_parcel(&self) -> Parcel {
+        self.door.parcel()
     }
 
     /// Memory and sockets of a worker, with the segment of the one before it.

@@ -10,6 +10,7 @@ mod backoff;
 pub mod channel;
 mod child;
 pub mod confine;
+mod door;
 mod error;
 mod estate;
 mod fence;

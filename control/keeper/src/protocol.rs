@@ -191,7 +191,7 @@ impl Segment {
 pub struct Link {
     /// One of the constants of this type.
     pub what: u32,
-    /// Port of an attachment.
+    /// Port of an attachment, interface of the door.
     pub port: u32,
 }
 
@@ -211,6 +211,8 @@ impl Link {
     /// The socket that bears the instance's name: only held, so that the name is taken while any
     /// process of the instance lives.
     pub const NAME: u32 = 34;
+    /// To control: the door, a TUN device; `port` is the kernel's number of its interface.
+    pub const DOOR: u32 = 3;
 }
 
 /// Something is done.

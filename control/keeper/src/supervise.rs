@@ -312,7 +312,7 @@ impl<'a> Supervisor<'a> {
         for port in self.held.port_messages() {
             self.control.send(Message::Port(port), Vec::new());
         }
-        self.control.send_all(vec![self.held.maps_parcel()]);
+        self.control.send_all(vec![self.held.maps_parcel(), self.held.door_parcel()]);
         self.control.send_all(self.workers.parcels());
         self.tell_deaths(Role::Control);
         self.tell_deaths(Role::DataPlane);

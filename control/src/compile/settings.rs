@@ -23,6 +23,7 @@ pub(super) fn settings(input: Input<'_>, router: Ipv6Addr) -> Settings {
         ptb_burst: config.icmp.packet_too_big_burst,
         worker_count: u32::from(input.plan.workers.max(1)),
         port_count: u32::try_from(input.plan.ports.len()).unwrap_or(0),
+        door: u32::from(input.plan.door),
         ..Settings::default()
     };
     if router.is_unspecified() {

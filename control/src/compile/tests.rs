@@ -91,6 +91,7 @@ pub(crate) fn kernel() -> Kernel {
             address(WAN6, "fe80::1/64"),
         ],
         routes,
+        own_routes: BTreeSet::new(),
     }
 }
 
@@ -104,7 +105,7 @@ pub(crate) fn plan() -> PlanFacts {
         zero_copy: false,
         generic: false,
     };
-    PlanFacts { ports: vec![port(0, "wan4", WAN4), port(1, "wan6", WAN6)], workers: 1 }
+    PlanFacts { ports: vec![port(0, "wan4", WAN4), port(1, "wan6", WAN6)], workers: 1, door: true }
 }
 
 pub(crate) fn compiled(text: &str, kernel: &Kernel) -> Result<Desired, String> {

@@ -9,12 +9,12 @@ mod rib;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 use crate::config::checked::RoutingTable;
 use crate::netlink::message::{Address, Link, Message, Neighbour};
 use crate::netlink::request::Dump;
-use crate::netlink::route::Route;
+use crate::netlink::route::{Action, Route};
 use crate::netlink::socket::{NetlinkError, Requests};
 use crate::netlink::uapi::{RT_TABLE_MAIN, RTPROT_SIXLANE};
 use rib::Heard;
@@ -48,6 +48,8 @@ pub(crate) struct Kernel {
     pub(crate) addresses: Vec<Address>,
     /// Routes of the followed tables only, without our own (protocol 73).
     pub(crate) routes: Rib,
+    /// Our own IPv6 routes in the main table, with their interfaces. They are never followed.
+    pub(crate) own_routes: BTreeSet<(Ipv6Net, u32)>,
 }
 
 impl Kernel {
@@ -59,7 +61,7 @@ impl Kernel {
                 match message {
                     // All are told, also those that are equal to others.
                     Message::Route(route, _) if followed(&route, tables) => kernel.routes.push(route),
-                    Message::Route(..) => {}
+                    Message::Route(route, _) => kernel.own_routes.extend(own(&route)),
                     other => kernel.take(other, tables, &mut ignored),
                 }
             }
@@ -102,6 +104,12 @@ impl Kernel {
             Message::RouteGone(route) if followed(&route, tables) => {
                 pending.note(route.destination, self.routes.removed(&route));
             }
+            Message::Route(route, _) => self.own_routes.extend(own(&route)),
+            Message::RouteGone(route) => {
+                if let Some(gone) = own(&route) {
+                    self.own_routes.remove(&gone);
+                }
+            }
             Message::NextHopGone => pending.doubt = true,
             _ => {}
         }
@@ -129,6 +137,7 @@ impl Kernel {
     pub(crate) fn succeed(mut self, old: &mut Self, whole: bool, pending: &mut Pending) {
         if !whole {
             self.routes.keep(&old.routes);
+            self.own_routes.extend(&old.own_routes);
         }
         pending.state |= self.links != old.links || self.addresses != old.addresses;
         pending.nets.extend(self.routes.differences(&old.routes));
@@ -160,6 +169,13 @@ fn same(one: &Address, other: &Address) -> bool {
 
 fn followed(route: &Route, tables: &[u32]) -> bool {
     tables.contains(&route.table) && route.protocol != RTPROT_SIXLANE
+}
+
+/// A route of our own: prefix and interface.
+fn own(route: &Route) -> Option<(Ipv6Net, u32)> {
+    let (IpNet::V6(net), Action::Paths(paths)) = (route.destination, &route.action) else { return None };
+    let path = paths.first()?;
+    (route.table == RT_TABLE_MAIN && route.protocol == RTPROT_SIXLANE).then_some((net, path.ifindex))
 }
 
 /// Reads the kernel's neighbours of both families.

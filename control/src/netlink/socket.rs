@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use ipnet::Ipv6Net;
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::{self, Timeout};
@@ -16,7 +17,7 @@ use rustix::net::{self, AddressFamily, Protocol, RecvFlags, SendFlags, SocketFla
 
 use super::attribute::messages;
 use super::message::{Message, parse};
-use super::request::{self, Ask, Dump, Key};
+use super::request::{self, Ask, Dump, Key, LinkAsk, RouteAsk};
 use super::uapi::NLM_F_DUMP_INTR;
 
 /// Bytes of a receive buffer: the kernel fills dumps up to 32 KiB.
@@ -140,6 +141,29 @@ impl Requests {
     /// The kernel's: `ENOBUFS` when its neighbour table is full, `ENODEV` when the interface is gone.
     pub(crate) fn neighbour(&mut self, ask: Ask, key: Key) -> io::Result<()> {
         let sequence = self.send(|sequence| request::neighbour(ask, key, sequence))?;
+        self.acknowledged(sequence)
+    }
+
+    /// Changes an interface.
+    ///
+    /// # Errors
+    /// The kernel's: `ENODEV` when the interface is gone.
+    pub(crate) fn link(&mut self, ask: LinkAsk, ifindex: u32) -> io::Result<()> {
+        let sequence = self.send(|sequence| request::link(ask, ifindex, sequence))?;
+        self.acknowledged(sequence)
+    }
+
+    /// Installs or removes a route of our own.
+    ///
+    /// # Errors
+    /// The kernel's: `EEXIST` when there is a route of this prefix and metric, `ESRCH` when there is none.
+    pub(crate) fn own_route(&mut self, ask: RouteAsk, net: Ipv6Net, ifindex: u32) -> io::Result<()> {
+        let sequence = self.send(|sequence| request::own_route(ask, net, ifindex, sequence))?;
+        self.acknowledged(sequence)
+    }
+
+    /// Waits for the answer to a request.
+    fn acknowledged(&mut self, sequence: u32) -> io::Result<()> {
         loop {
             let datagram = receive(self.socket.as_fd(), &mut self.buffer)?;
             for raw in messages(datagram).filter(|raw| raw.header.sequence == sequence) {

@@ -100,6 +100,7 @@ pub(crate) const NLMSG_OVERRUN: u16 = 4;
 pub(crate) const RTM_NEWLINK: u16 = 16;
 pub(crate) const RTM_DELLINK: u16 = 17;
 pub(crate) const RTM_GETLINK: u16 = 18;
+pub(crate) const RTM_SETLINK: u16 = 19;
 pub(crate) const RTM_NEWADDR: u16 = 20;
 pub(crate) const RTM_DELADDR: u16 = 21;
 pub(crate) const RTM_GETADDR: u16 = 22;
@@ -125,6 +126,9 @@ pub(crate) const NLM_F_CREATE: u16 = 0x400;
 /// In a notification: it stands behind those that were there.
 pub(crate) const NLM_F_APPEND: u16 = 0x800;
 
+/// In an attribute's number: it holds attributes (NLA_F_NESTED).
+pub(crate) const NESTED: u16 = 1 << 15;
+
 /// All multicast groups that are followed (RTMGRP_): links, neighbours, addresses and routes of both
 /// families, next-hop objects.
 pub(crate) const GROUPS: u32 = 0x1 | 0x4 | 0x10 | 0x40 | 0x100 | 0x400 | 1 << 31;
@@ -149,6 +153,16 @@ pub(crate) const IFLA_VLAN_ID: u16 = 1;
 pub(crate) const IFLA_VLAN_PROTOCOL: u16 = 5;
 /// The tag of IEEE 802.1Q, in network order as the kernel tells it.
 pub(crate) const ETH_P_8021Q: [u8; 2] = [0x81, 0x00];
+/// Settings by family, each in an attribute numbered as its family.
+pub(crate) const IFLA_AF_SPEC: u16 = 26;
+/// In the IPv4 part: attributes numbered as `IPV4_DEVCONF_`.
+pub(crate) const IFLA_INET_CONF: u16 = 1;
+pub(crate) const IPV4_DEVCONF_ACCEPT_REDIRECTS: u16 = 4;
+pub(crate) const IPV4_DEVCONF_RP_FILTER: u16 = 8;
+/// In the IPv6 part: how the link-local address is made.
+pub(crate) const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+/// Not at all.
+pub(crate) const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
 
 pub(crate) const IFA_ADDRESS: u16 = 1;
 pub(crate) const IFA_LOCAL: u16 = 2;

@@ -67,7 +67,23 @@ impl Control {
                 "segments": memory.segments,
                 "adjacencies": memory.adjacencies,
             },
+            "door": self.door(),
             "alarms": self.alarms(),
+        })
+    }
+
+    fn door(&self) -> Value {
+        let Some(door) = &self.parts.door else { return Value::Null };
+        let counts = door.counts;
+        json!({
+            "interface": "sixlane0",
+            "routes": self.standing_routes().iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "to_kernel": counts.to_kernel,
+            "to_kernel_refused": counts.to_kernel_refused,
+            "to_kernel_failed": counts.to_kernel_failed,
+            "from_kernel": counts.from_kernel,
+            "from_kernel_ignored": counts.from_kernel_ignored,
+            "from_kernel_dropped": counts.from_kernel_dropped,
         })
     }
 

@@ -22,6 +22,7 @@ use crate::alarms::{Alarm, Alarms};
 use crate::clock::now_ns;
 use crate::compile::Desired;
 use crate::config::Checked;
+use crate::door::Door;
 use crate::fence::Fence;
 use crate::kernel::Kernel;
 use crate::link::{FromKeeper, PlanFacts, ToKeeper};
@@ -30,9 +31,9 @@ use crate::netlink::request::{Ask, Key};
 use crate::netlink::socket::Requests;
 use crate::publish::{Publisher, Readers};
 use crate::sets::Program;
-use crate::workers::Workers;
+use crate::workers::{self, Workers};
 
-const SECOND_NS: u64 = 1_000_000_000;
+pub(super) const SECOND_NS: u64 = 1_000_000_000;
 /// Requests to the kernel in one turn: each is a system call of some microseconds.
 const REQUESTS: usize = 128;
 
@@ -61,6 +62,7 @@ pub(super) struct Parts {
     pub(super) publisher: Publisher,
     pub(super) workers: Workers,
     pub(super) requests: Requests,
+    pub(super) door: Option<Door>,
     pub(super) messages: VecDeque<ToKeeper>,
 }
 
@@ -146,8 +148,8 @@ impl Control {
         match message {
             FromKeeper::WorkerSegment { worker, incarnation, fd } => {
                 let Parts { workers, publisher, .. } = &mut self.parts;
-                let partner = |worker| publisher.writer().partner(worker);
-                if let Err(error) = workers.add(worker, incarnation, fd, partner) {
+                let lines = |worker| workers::lines(publisher.writer(), worker);
+                if let Err(error) = workers.add(worker, incarnation, fd, lines) {
                     tracing::warn!("the segment of worker {worker} is of no use: {error}; restart sixlane");
                 }
             }
@@ -178,6 +180,7 @@ impl Control {
     fn dataplane_down(&mut self, incarnation: u32) {
         // What it had asked for is still wanted.
         self.take_punts();
+        self.workers_hand_over();
         self.parts.workers.down(incarnation);
         self.stage = Stage::Down;
         self.parts.alarms.clear(Alarm::WorkerStuck);
@@ -204,6 +207,7 @@ impl Control {
     pub(super) fn turn(&mut self) {
         let now = now_ns();
         self.take_punts();
+        self.workers_hand_over();
         self.watch_workers(now);
         if now >= self.next_second_ns {
             self.next_second_ns = now + SECOND_NS;
@@ -211,6 +215,7 @@ impl Control {
         }
         self.settle();
         self.leave_old();
+        self.settle_door(now);
         self.collect();
     }
 

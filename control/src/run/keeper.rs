@@ -21,6 +21,8 @@ pub(super) struct Facts {
     pub(super) maps: Maps,
     /// The sum over the dead, of an earlier control.
     pub(super) totals: Option<OwnedFd>,
+    /// The door and the kernel's number of its interface.
+    pub(super) door: Option<(OwnedFd, u32)>,
     /// Everything else, in order: segments of workers, deaths.
     pub(super) rest: Vec<FromKeeper>,
 }
@@ -89,7 +91,7 @@ impl Keeper {
 
     /// Collects what the keeper says until `Start`; `None`: it said stop.
     pub(super) async fn facts(&mut self) -> io::Result<Option<Facts>> {
-        let (mut config, mut plan, mut maps, mut totals) = (None, None, None, None);
+        let (mut config, mut plan, mut maps, mut totals, mut door) = (None, None, None, None, None);
         let mut rest = Vec::new();
         loop {
             match self.receive().await? {
@@ -97,10 +99,14 @@ impl Keeper {
                 FromKeeper::Plan(facts) => plan = Some(facts),
                 FromKeeper::Maps(all) => maps = Some(all),
                 FromKeeper::Totals(fd) => totals = Some(fd),
+                FromKeeper::Door { fd, ifindex } => door = Some((fd, ifindex)),
                 FromKeeper::Start => break,
                 FromKeeper::Stop => return Ok(None),
                 other => rest.push(other),
             }
+        }
+        if let Some(plan) = &mut plan {
+            plan.door = door.is_some();
         }
         let (Some((text, path)), Some(plan), Some(maps)) = (config, plan, maps) else {
             return Err(io::Error::new(
@@ -108,6 +114,6 @@ impl Keeper {
                 "it said start before it had said with what",
             ));
         };
-        Ok(Some(Facts { text, path, plan, maps, totals, rest }))
+        Ok(Some(Facts { text, path, plan, maps, totals, door, rest }))
     }
 }

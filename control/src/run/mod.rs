@@ -7,6 +7,7 @@ mod adopted;
 mod answer;
 mod control;
 mod deaths;
+mod door;
 mod follow;
 mod keeper;
 mod memory;
@@ -23,10 +24,11 @@ use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::admin;
 use crate::alarms::Alarm;
+use crate::clock::now_ns;
 use crate::fence;
 use crate::link::{FromKeeper, KeeperLink, ToKeeper};
 use crate::netlink::socket::Listener;
@@ -35,6 +37,8 @@ use keeper::Keeper;
 
 /// How often the punt rings and the workers' signs of life are looked at.
 const TURN: Duration = Duration::from_millis(10);
+/// The same for packets while some come.
+const SOON: Duration = Duration::from_millis(1);
 /// Questions of admin clients that may wait for the loop.
 const QUESTIONS: usize = admin::CLIENTS_MAX;
 
@@ -90,10 +94,14 @@ async fn live(link: Box<dyn KeeperLink>, options: RunOptions) -> Result<(), RunE
         keeper.send(message).await.map_err(RunError::Keeper)?;
     }
     let clients = open_admin(&sockets, &mut control);
-    let netlink = wait::watch(listener).map_err(RunError::Runtime)?;
-    let done = event_loop(&mut control, &mut keeper, netlink, clients, signals).await;
+    let kernel = Kernel {
+        notices: wait::watch(listener).map_err(RunError::Runtime)?,
+        door: control.door_device().map_err(RunError::Runtime)?,
+    };
+    let done = event_loop(&mut control, &mut keeper, kernel, clients, signals).await;
     done?;
     control.release_neighbours();
+    control.close_door();
     // Only an orderly stop takes the fence away: after a failure it is what stands between the kernel
     // and the tunnels.
     for socket in &sockets {
@@ -134,6 +142,12 @@ impl Signals {
     }
 }
 
+/// What the kernel says and sends.
+struct Kernel {
+    notices: AsyncFd<Listener>,
+    door: door::Device,
+}
+
 /// What admin clients want of the event loop.
 struct Clients {
     questions: mpsc::Receiver<admin::Asked>,
@@ -165,13 +179,14 @@ fn open_admin([reading, changing]: &[PathBuf; 2], control: &mut Control) -> Clie
 async fn event_loop(
     control: &mut Control,
     keeper: &mut Keeper,
-    mut netlink: AsyncFd<Listener>,
+    mut kernel: Kernel,
     mut clients: Clients,
     mut signals: Signals,
 ) -> Result<(), RunError> {
     let mut turn = interval(TURN);
     turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        let busy = control.door_is_busy(now_ns());
         tokio::select! {
             message = keeper.receive() => match message {
                 Ok(FromKeeper::Stop) => return Ok(()),
@@ -179,7 +194,7 @@ async fn event_loop(
                 Ok(message) => control.told(message),
                 Err(error) => control.keeper_gone(&error),
             },
-            ready = netlink.readable_mut() => {
+            ready = kernel.notices.readable_mut() => {
                 let mut ready = ready.map_err(RunError::Runtime)?;
                 if !control.kernel_says(ready.get_inner_mut()) {
                     ready.clear_ready();
@@ -191,9 +206,15 @@ async fn event_loop(
             }
             Some((order, outcome)) = clients.orders.recv() => control.ordered(&order, outcome),
             _ = turn.tick() => {
-                control.read_when_due(netlink.get_mut());
+                control.read_when_due(kernel.notices.get_mut());
                 control.turn();
             }
+            mut ready = door::readable(&kernel.door) => {
+                if !control.kernel_sends() {
+                    ready.clear_ready();
+                }
+            }
+            () = sleep(SOON), if busy => control.workers_hand_over(),
             () = signals.terminate() => {
                 if keeper.gone() {
                     return Ok(());

@@ -14,6 +14,7 @@ use crate::alarms::{Alarm, Alarms};
 use crate::clock::now_ns;
 use crate::compile::{self, Desired, Input};
 use crate::config::{self, BYTES_MAX, Checked};
+use crate::door::Door;
 use crate::fence::{Fence, Nft};
 use crate::figures::{Dead, read_from_start};
 use crate::kernel::{self, Kernel};
@@ -53,13 +54,15 @@ pub(super) fn start(facts: Facts, options: RunOptions) -> Result<(Control, Liste
     }
     let now = now_ns();
     let neighbours = first_neighbours(now, &config, &desired, &mut requests)?;
-    let publisher = first_tables(&config, &desired, &neighbours, &mut alarms)?;
+    let mut writer = make_tables(&config, &desired)?;
+    let mut workers = Workers::new(facts.plan.workers, now, earlier_totals(facts.totals));
+    open_inject_rings(&mut writer, &mut workers, facts.plan.workers)?;
+    let publisher = first_tables(writer, &desired, &neighbours, &mut alarms)?;
     let (fence, raised) = Fence::raise(Box::new(Nft), &desired.sets.relay4);
     if let Err(error) = raised {
         alarms.raise(Alarm::FenceMissing, error.to_string());
     }
     sets::fill(&facts.maps, &desired).map_err(|error| error.to_string())?;
-    let workers = Workers::new(facts.plan.workers, now, earlier_totals(facts.totals));
     let mut messages = VecDeque::from([ToKeeper::Fenced]);
     let set = publisher.writer().generation();
     for (index, segment) in (0..).zip(publisher.writer().segments()) {
@@ -84,6 +87,7 @@ pub(super) fn start(facts: Facts, options: RunOptions) -> Result<(Control, Liste
         publisher,
         workers,
         requests,
+        door: facts.door.map(|(device, ifindex)| Door::new(device, ifindex)),
         messages,
     });
     for message in facts.rest {
@@ -133,13 +137,8 @@ fn first_neighbours(
     Ok(neighbours)
 }
 
-/// The first tables. Nobody reads them yet, so they may grow at once.
-fn first_tables(
-    config: &Checked,
-    desired: &Desired,
-    neighbours: &Neighbours,
-    alarms: &mut Alarms,
-) -> Result<Publisher, String> {
+/// Empty tables of the configured size.
+fn make_tables(config: &Checked, desired: &Desired) -> Result<TableWriter, String> {
     let size = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
     let limits = Limits {
         routes4: size(config.limits.routes4),
@@ -148,8 +147,17 @@ fn first_tables(
         pages: Pages::Plain,
         ..Limits::default()
     };
-    let writer = TableWriter::create(&limits, &desired.settings)
-        .map_err(|error| format!("cannot make the tables: {error}; give the machine more memory"))?;
+    TableWriter::create(&limits, &desired.settings)
+        .map_err(|error| format!("cannot make the tables: {error}; give the machine more memory"))
+}
+
+/// The first tables. Nobody reads them yet, so they may grow at once.
+fn first_tables(
+    writer: TableWriter,
+    desired: &Desired,
+    neighbours: &Neighbours,
+    alarms: &mut Alarms,
+) -> Result<Publisher, String> {
     let mut publisher = Publisher::new(writer);
     loop {
         match publisher.bring_to(desired, neighbours, Readers::Nobody) {
@@ -169,6 +177,17 @@ fn first_tables(
             }
         }
     }
+}
+
+/// One for each worker, before the tables are handed out: workers look for them when they begin.
+fn open_inject_rings(writer: &mut TableWriter, workers: &mut Workers, count: u16) -> Result<(), String> {
+    for worker in 0..count {
+        let ring = writer.open_inject(worker).map_err(|error| {
+            format!("cannot make the ring to worker {worker}: {error}; lower the number of workers")
+        })?;
+        workers.inject_by(worker, ring);
+    }
+    Ok(())
 }
 
 /// The sentence of the alarm `tables_full`.

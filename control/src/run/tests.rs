@@ -16,6 +16,7 @@ use crate::alarms::{Alarm, Alarms};
 use crate::clock::now_ns;
 use crate::compile::tests::{TEXT, WAN6, address, checked, compiled, kernel, plan};
 use crate::compile::{Desired, Sets};
+use crate::door::Door;
 use crate::fence::{Fence, FenceError, Fencer};
 use crate::figures::Dead;
 use crate::kernel::Kernel;
@@ -119,6 +120,7 @@ pub(super) fn control_in(config: &str, kernel: Kernel) -> Control {
         publisher,
         workers: Workers::new(1, 1, Dead::default()),
         requests: Requests::open().unwrap(),
+        door: Some(Door::new(std::os::unix::net::UnixDatagram::unbound().unwrap().into(), 99)),
         messages: VecDeque::new(),
     })
 }
@@ -174,7 +176,9 @@ fn the_keys_of_all_answers_are_frozen() {
             Query::Status,
             "alarms alarms.name alarms.text bogons config configuration configuration.bytes \
              configuration.loaded_at configuration.reloads configuration.reloads_refused configuration.sha256 \
-             control_deaths dataplane dataplane_deaths generation memory \
+             control_deaths dataplane dataplane_deaths door door.from_kernel \
+             door.from_kernel_dropped door.from_kernel_ignored door.interface door.routes \
+             door.to_kernel door.to_kernel_failed door.to_kernel_refused generation memory \
              memory.adjacencies memory.capacity_bytes memory.segments memory.used_bytes memory.waiting \
              neighbours neighbours_refused pid ports ports.driver ports.ifindex ports.index ports.mac \
              ports.mode ports.mtu ports.name ports.queues router_ipv6 routes4 routes6 sixtofour \

@@ -27,7 +27,7 @@ fn totals_never_go_backward_over_deaths() {
     for incarnation in 1..=3 {
         let own = segment(0);
         own.counters().received.add(10);
-        workers.add(0, incarnation, own.segment().share().unwrap(), |w| writer.partner(w)).unwrap();
+        workers.add(0, incarnation, own.segment().share().unwrap(), |w| lines(&writer, w)).unwrap();
         assert_eq!(workers.totals().get("received"), u64::from(incarnation) * 10);
         workers.down(incarnation);
         assert_eq!(workers.totals().get("received"), u64::from(incarnation) * 10);
@@ -39,7 +39,7 @@ fn totals_never_go_backward_over_deaths() {
     let old = segment(0);
     old.counters().received.add(99);
     let mut successor = Workers::new(1, 8, workers.dead().clone());
-    successor.add(0, 2, old.segment().share().unwrap(), |w| writer.partner(w)).unwrap();
+    successor.add(0, 2, old.segment().share().unwrap(), |w| lines(&writer, w)).unwrap();
     assert_eq!(successor.totals().get("received"), 30);
 }
 
@@ -48,9 +48,9 @@ fn epochs_are_known_only_when_all_workers_are() {
     let writer = writer();
     let mut workers = Workers::new(2, 7, Dead::default());
     let both = [segment(0), segment(1)];
-    workers.add(0, 1, both[0].segment().share().unwrap(), |w| writer.partner(w)).unwrap();
+    workers.add(0, 1, both[0].segment().share().unwrap(), |w| lines(&writer, w)).unwrap();
     assert!(workers.epochs().is_none());
-    workers.add(1, 1, both[1].segment().share().unwrap(), |w| writer.partner(w)).unwrap();
+    workers.add(1, 1, both[1].segment().share().unwrap(), |w| lines(&writer, w)).unwrap();
     assert_eq!(workers.epochs().unwrap().len(), 2);
     workers.down(1);
     assert!(workers.epochs().is_none());
@@ -61,10 +61,11 @@ fn punts_are_read_across_a_restart_of_the_data_plane() {
     let writer = writer();
     let mut workers = Workers::new(1, 7, Dead::default());
     let partner = |w| writer.partner(w);
+    let both = |w| lines(&writer, w);
     for incarnation in 1..=2_u8 {
         let own = segment(0);
         let mut punt = own.open_punt();
-        workers.add(0, incarnation.into(), own.segment().share().unwrap(), partner).unwrap();
+        workers.add(0, incarnation.into(), own.segment().share().unwrap(), both).unwrap();
         let line = writer.partner(0).unwrap().reader();
         punt.push(own.punt_ring(), line, &wanted(incarnation).encode()).unwrap();
         punt.push(own.punt_ring(), line, &[u64::MAX; 8]).unwrap();
@@ -79,7 +80,7 @@ fn a_silent_worker_is_stuck_only_while_online() {
     let writer = writer();
     let mut workers = Workers::new(1, 7, Dead::default());
     let own = segment(0);
-    workers.add(0, 1, own.segment().share().unwrap(), |w| writer.partner(w)).unwrap();
+    workers.add(0, 1, own.segment().share().unwrap(), |w| lines(&writer, w)).unwrap();
     own.epoch().beat(1_000);
     assert_eq!(workers.stuck(10_000_000_000), None, "asleep");
     own.epoch().go_online(5);
@@ -92,5 +93,5 @@ fn a_segment_of_another_worker_is_refused() {
     let writer = writer();
     let mut workers = Workers::new(1, 7, Dead::default());
     let own = segment(1);
-    assert!(workers.add(0, 1, own.segment().share().unwrap(), |w| writer.partner(w)).is_err());
+    assert!(workers.add(0, 1, own.segment().share().unwrap(), |w| lines(&writer, w)).is_err());
 }

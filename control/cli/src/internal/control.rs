@@ -153,17 +153,7 @@ impl Link {
                 Some(FromKeeper::Config { text, path: self.config.clone() })
             }
             Message::Port(port) => self.port(&port),
-            Message::Link(link) if link.what == protocol::Link::MAPS => {
-                let fds: [OwnedFd; MAP_COUNT] = descriptors.try_into().map_err(|_| missing())?;
-                Some(FromKeeper::Maps(Maps::from_fds(fds)?))
-            }
-            Message::Link(link) if link.what == protocol::Link::OBSERVER => {
-                Some(FromKeeper::Observer(descriptors.pop().ok_or_else(missing)?))
-            }
-            Message::Link(link) => {
-                self.held.extend(descriptors.pop().map(|fd| ((link.what, link.port), fd)));
-                None
-            }
+            Message::Link(link) => self.link(link, descriptors)?,
             Message::Segment(segment) => {
                 let fd = descriptors.pop().ok_or_else(missing)?;
                 match segment.what {
@@ -215,6 +205,25 @@ impl Link {
         })
     }
 
+    /// What travels with a link's record.
+    fn link(&mut self, link: protocol::Link, mut fds: Vec<OwnedFd>) -> io::Result<Option<FromKeeper>> {
+        Ok(match link.what {
+            protocol::Link::MAPS => {
+                let fds: [OwnedFd; MAP_COUNT] = fds.try_into().map_err(|_| missing())?;
+                Some(FromKeeper::Maps(Maps::from_fds(fds)?))
+            }
+            protocol::Link::OBSERVER => Some(FromKeeper::Observer(fds.pop().ok_or_else(missing)?)),
+            protocol::Link::DOOR => {
+                let fd = fds.pop().ok_or_else(missing)?;
+                Some(FromKeeper::Door { fd, ifindex: link.port })
+            }
+            _ => {
+                self.held.extend(fds.pop().map(|fd| ((link.what, link.port), fd)));
+                None
+            }
+        })
+    }
+
     fn port(&mut self, port: &protocol::Port) -> Option<FromKeeper> {
         let fact = PortFact {
             index: u8::try_from(port.port).unwrap_or(u8::MAX),
@@ -234,6 +243,7 @@ impl Link {
             FromKeeper::Plan(PlanFacts {
                 ports: std::mem::take(&mut self.facts.ports),
                 workers: self.facts.workers,
+                door: false,
             })
         })
     }

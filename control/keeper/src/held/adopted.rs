@@ -11,6 +11,7 @@ use sixlane_xsk::{Umem, interface};
 
 use super::{Held, HeldPort, HeldSocket, HeldWorker, carrier_indices, share};
 use crate::adopt::{AdoptError, Found};
+use crate::door::Door;
 use crate::plan::PortPlan;
 use crate::protocol::{self, Link, MAX_WORKERS, Message, Port, Segment};
 
@@ -26,6 +27,7 @@ struct Sorted {
     memories: Vec<(Segment, OwnedFd)>,
     sockets: Vec<(Port, OwnedFd)>,
     links: Vec<(u32, OwnedFd)>,
+    door: Option<(OwnedFd, u32)>,
 }
 
 impl Sorted {
@@ -41,6 +43,7 @@ impl Sorted {
             Message::Link(link) => match link.what {
                 Link::PROGRAM => self.program = Some(one()?),
                 Link::ATTACHMENT => self.links.push((link.port, one()?)),
+                Link::DOOR => self.door = Some((one()?, link.port)),
                 Link::MAPS => {
                     let fds = fds.try_into().map_err(|_| AdoptError::Lacks("the program's maps"))?;
                     self.maps = Some(Maps::from_fds(fds).map_err(AdoptError::Descriptor)?);
@@ -72,6 +75,7 @@ impl Held {
         let (plan, configuration) = sorted.plan.ok_or(lacks("the plan"))?;
         let program = sorted.program.ok_or(lacks("the program"))?;
         let maps = sorted.maps.ok_or(lacks("the program's maps"))?;
+        let (door, ifindex) = sorted.door.ok_or(lacks("the door"))?;
         let (port_count, worker_count) = (usize::from(plan.ports), usize::from(plan.workers));
         if !(1..=PORTS_MAX).contains(&port_count) || !(1..=MAX_WORKERS).contains(&worker_count) {
             return Err(AdoptError::Lacks("a plan with usable numbers"));
@@ -97,6 +101,7 @@ impl Held {
             },
             mode: if first.flags & Port::GENERIC == 0 { AttachMode::Native } else { AttachMode::Generic },
             links: links(port_count, sorted.links)?,
+            door: Door::adopt(door, ifindex).map_err(AdoptError::Descriptor)?,
         };
         Ok((held, rest))
     }

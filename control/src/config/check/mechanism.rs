@@ -73,9 +73,6 @@ impl Judge<'_> {
     }
 
     fn encapsulation_not_built(&mut self, common: Common<'_>, meant: &Encapsulation, section: &str) {
-        if let Some(place) = common.deliver.as_ref().filter(|_| meant.deliver != Deliver::Icmp) {
-            self.not_built(&place.span(), &format!("{section}.deliver = \"all\""));
-        }
         if let Some(place) = common.oversize.as_ref().filter(|_| meant.oversize != Oversize::TooBig) {
             self.not_built(&place.span(), &format!("{section}.oversize = \"{}\"", place.get_ref()));
         }

@@ -116,7 +116,6 @@ fn what_is_not_built_is_refused_by_name() {
         ("[fpm]\n", "[fpm]"),
         ("[status]\nlisten = \"127.0.0.1:80\"\n", "[status]"),
         ("anycast = true\n", "sixtofour.anycast = true"),
-        ("deliver = \"all\"\n", "sixtofour.deliver = \"all\""),
         ("oversize = \"drop\"\n", "sixtofour.oversize = \"drop\""),
     ];
     for (more, what) in cases {
