@@ -13,7 +13,7 @@ use sixlane_xsk::uapi::XdpCounters;
 use super::control::Control;
 use super::tests::{control_in, with_worker};
 use crate::alarms::Alarm;
-use crate::compile::tests::{WAN4, address, kernel};
+use crate::compile::tests::{WAN4, WAN6, address, kernel, route};
 use crate::compile::{Desired, Sets};
 use crate::fence::{Fence, FenceError, Fencer};
 use crate::kernel::Kernel;
@@ -212,6 +212,34 @@ fn old_and_new_are_taken_until_every_worker_has_left_the_old() {
     assert_eq!(world.fence.borrow().len(), 3, "the fence waits for a quiet second");
     control.narrow_fence(u64::MAX);
     assert_eq!(*world.fence.borrow(), control.parts.desired.sets.relay4);
+}
+
+/// A reload costs what it changes: pages of the FIB that no changed route touches are shared.
+#[test]
+fn the_number_of_routes_does_not_matter() {
+    let mut kernel = three_addresses();
+    let net = |n: u32| format!("2a{:02x}:{:x}::/32", n >> 12, n & 0xfff);
+    kernel.routes.extend((0..20_000).map(|n| route(&net(n), WAN6, Some("fe80::9"))));
+    let mut control = control_in(&with("9.254.253.252"), kernel);
+    let routes = control.parts.publisher.writer().memory().routes6;
+    assert!(routes > 20_000);
+    let worker = with_worker(&mut control, 1);
+    worker.epoch().go_online(control.parts.publisher.writer().mark());
+    // The worker stands still, so everything that is made adds up.
+    let cost = |control: &mut Control, text: &str| {
+        let before = control.parts.publisher.writer().memory().used;
+        let began = std::time::Instant::now();
+        control.reload(text).unwrap();
+        println!("{:?} with {routes} routes", began.elapsed());
+        control.parts.publisher.writer().memory().used - before
+    };
+    // Settings, classes and the root record.
+    let address = cost(&mut control, &with("9.254.253.251"));
+    assert!(address < 32 << 10, "{address} bytes");
+    // And the root page, because of the route 2002::/16 to another adjacency.
+    let mtu = cost(&mut control, &format!("{}mtu = 1400\n", with("9.254.253.251")));
+    assert!(mtu < (32 + 256) << 10, "{mtu} bytes");
+    assert_eq!(control.parts.publisher.writer().memory().routes6, routes);
 }
 
 #[test]
