@@ -195,6 +195,9 @@ fn a_bad_file_changes_nothing() {
     std::fs::remove_file(lab.relay.config()).expect("removed");
     let output = lab.relay.sixlane(&["reload"]).output().expect("a command");
     assert_eq!(output.status.code(), Some(2), "no file: {output:?}");
+    let nowhere = ["reload", "--runtime", "/run/nobody-runs-here"];
+    let output = std::process::Command::new(program().expect("sixlane")).args(nowhere).output();
+    assert_eq!(output.expect("a command").status.code(), Some(3));
     let after = status(&lab);
     for key in ["generation", "sixtofour", "routes4", "routes6", "pid"] {
         assert_eq!(before[key], after[key], "{key}");
@@ -272,6 +275,16 @@ fn a_new_control_has_one_configuration() {
         assert_eq!(now["sixtofour"]["address"], PAIRS[at].0.to_string(), "and no mixture");
         flows(&lab, &stream, 200);
     }
+    // A signal while there is no control is heard by the next one.
+    reloaded(&lab, &text(0));
+    lab.relay.configure(&text(1)).expect("written");
+    let pid = lab.relay.kill(Part::Control).expect("killed");
+    lab.relay.keeper().expect("the keeper").signal(Signal::HUP);
+    lab.relay.restarted(Part::Control, pid).expect("restarted");
+    let second = || (status(&lab)["sixtofour"]["address"] == SECOND.to_string()).then_some(());
+    eventually("the reload", Deadline::seconds(5), second)
+        .unwrap_or_else(|error| panic!("{error}; {}", lab.relay.log()));
+    flows(&lab, &stream, 200);
     unharmed(&lab, &stream.finish().expect("stream"));
     lab.assert_identity();
 }
