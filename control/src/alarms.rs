@@ -90,6 +90,11 @@ impl Alarms {
         }
     }
 
+    /// Whether an alarm stands.
+    pub(crate) fn stands(&self, alarm: Alarm) -> bool {
+        self.standing.contains_key(&alarm)
+    }
+
     /// The alarms that stand: name and sentence.
     pub(crate) fn standing(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.standing.iter().map(|(alarm, text)| (alarm.name(), text.as_str()))

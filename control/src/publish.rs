@@ -207,6 +207,11 @@ impl Publisher {
         }
     }
 
+    /// How many routes of the kernel are in the tables: those of hosts on links are beside them.
+    pub(crate) fn route_count(&self) -> usize {
+        (self.routes4.len() + self.routes6.len()).saturating_sub(self.hosts.len())
+    }
+
     /// A neighbour can be reached now, or by another MAC address, or no longer.
     ///
     /// # Errors

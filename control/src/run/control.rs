@@ -16,6 +16,7 @@ use super::follow::Follow;
 use super::ports::Missing;
 use super::queues::Queues;
 use super::reload::{Loaded, Reload};
+use super::shortage::Shortage;
 use super::start::tables_full;
 use crate::admin;
 use crate::alarms::{Alarm, Alarms};
@@ -92,7 +93,7 @@ pub(super) struct Control {
     pub(super) follow: Follow,
     pub(super) reload: Reload,
     /// The tables lack something that was refused.
-    unapplied: bool,
+    unapplied: Option<Shortage>,
     /// Turns in a row in which some worker was stuck.
     silent_turns: u32,
     /// The incarnation for which a restart was asked because a worker was stuck.
@@ -107,6 +108,8 @@ pub(super) struct Control {
 impl Control {
     pub(super) fn new(parts: Parts) -> Self {
         let now = now_ns();
+        // The first tables may have been too small already.
+        let unapplied = parts.alarms.stands(Alarm::TablesFull).then(Shortage::default);
         Self {
             parts,
             started_ns: now,
@@ -115,7 +118,7 @@ impl Control {
             next_second_ns: now,
             follow: Follow::default(),
             reload: Reload::default(),
-            unapplied: false,
+            unapplied,
             silent_turns: 0,
             restart_asked: 0,
             deaths: Deaths::default(),
@@ -222,7 +225,7 @@ impl Control {
     fn second(&mut self, now: u64) {
         let Parts { neighbours, publisher, workers, .. } = &mut self.parts;
         neighbours.tick(now, |key| publisher.next_hop(key).map_or(0, |id| workers.packets(id)));
-        if self.unapplied {
+        if self.unapplied.is_some_and(|then| then.eased(&self.parts)) {
             self.apply_again();
         }
         self.mend_sets();
@@ -331,10 +334,15 @@ impl Control {
         }
     }
 
-    /// The tables refused something: it is tried again every second, and with more memory.
+    /// The tables refused something: it is tried again when something has been freed, and with more
+    /// memory.
     pub(super) fn refused(&mut self, error: &TableError) {
-        self.unapplied = true;
-        self.alarm(Alarm::TablesFull, tables_full(error));
+        let shortage = Shortage::of(&self.parts, error);
+        self.unapplied = Some(shortage);
+        self.alarm(
+            Alarm::TablesFull,
+            format!("{} ({} routes are missing)", tables_full(error), shortage.missing),
+        );
         if matches!(error, TableError::ArenaFull) {
             self.more_memory();
         }
@@ -363,7 +371,7 @@ impl Control {
         let readers = epochs.as_deref().map_or(Readers::Unknown, Readers::Workers);
         match publisher.bring_to(desired, neighbours, readers) {
             Ok(()) => {
-                self.unapplied = false;
+                self.unapplied = None;
                 self.parts.alarms.clear(Alarm::TablesFull);
             }
             Err(error) => self.refused(&error),

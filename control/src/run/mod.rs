@@ -14,6 +14,7 @@ mod memory;
 mod ports;
 mod queues;
 mod reload;
+mod shortage;
 mod start;
 mod wait;
 
