@@ -3,7 +3,7 @@
 use crate::link::{FromKeeper, KeeperLink, ToKeeper};
 use crate::run::RunError;
 use sixlane_tables::worker::INTENTS_PER_PORT;
-use sixlane_tables::{Tables, WorkerLayout, WorkerSegment, WorkerView};
+use sixlane_tables::{SegmentError, Tables, WorkerLayout, WorkerSegment, WorkerView};
 use sixlane_xsk::ledger::INTENT_WORDS;
 use sixlane_xsk::{Handed, Ledger, Predecessor, RingSizes, Rings, TakeOver, Umem};
 use std::collections::BTreeMap;
@@ -60,7 +60,7 @@ impl Gathered {
                     let share = gathered.shares.entry(worker).or_default();
                     share.sockets.insert((port, queue), Socket { fd, sizes, number });
                 }
-                FromKeeper::Tables { set, segment, fd } => gathered.tables.push((set, segment, fd)),
+                FromKeeper::Tables { set, segment, fd, .. } => gathered.tables.push((set, segment, fd)),
                 FromKeeper::Start => return Ok(Some(gathered)),
                 FromKeeper::Stop => return Ok(None),
             }
@@ -85,6 +85,15 @@ pub(crate) struct Maps {
     /// Segments of the set that are mapped.
     count: u32,
     pub(crate) tables: Arc<Tables>,
+    next: Option<Next>,
+}
+
+/// A set of which segments are still to come.
+#[derive(Debug)]
+struct Next {
+    set: u64,
+    count: u32,
+    tables: Tables,
 }
 
 impl Maps {
@@ -93,10 +102,10 @@ impl Maps {
         for (set, segment, fd) in segments {
             let mut answer = ToKeeper::TablesMapped { set, segment };
             match &mut maps {
-                Some(maps) => answer = maps.take(set, segment, fd).1,
+                Some(maps) => answer = maps.take(set, segment, fd, false).1,
                 None => {
                     let tables = Arc::new(Tables::attach(fd).map_err(RunError::Tables)?);
-                    maps = Some(Self { set, count: 1, tables });
+                    maps = Some(Self { set, count: 1, tables, next: None });
                 }
             }
             link.send(answer).map_err(RunError::Link)?;
@@ -104,21 +113,38 @@ impl Maps {
         maps.ok_or(RunError::Incomplete("tables"))
     }
 
-    /// Maps another segment: of the set in use, or the first one of a new set, which is then in use. One
-    /// that is mapped already comes again from a keeper that has taken over. Says whether the set has changed, and what to answer.
-    pub(crate) fn take(&mut self, set: u64, segment: u32, fd: OwnedFd) -> (bool, ToKeeper) {
-        let changed = set != self.set;
-        let mapped = if changed {
-            Tables::attach(fd).map(|tables| *self = Self { set, count: 1, tables: Arc::new(tables) })
-        } else if segment < self.count {
-            Ok(())
-        } else {
-            self.tables.add_segment(segment, fd).map(|()| self.count += 1)
-        };
-        match mapped {
-            Ok(()) => (changed, ToKeeper::TablesMapped { set, segment }),
+    /// Maps another segment: of the set in use, or of a new set, which is in use when its last one is
+    /// mapped (`more`: it is not the last). One that is mapped already comes again from a keeper that has
+    /// taken over. Says whether the set in use has changed, and what to answer.
+    pub(crate) fn take(&mut self, set: u64, segment: u32, fd: OwnedFd, more: bool) -> (bool, ToKeeper) {
+        match self.map(set, segment, fd) {
+            Ok(()) => {
+                let whole = self.next.take_if(|next| !more && next.set == set);
+                let changed = whole.is_some();
+                if let Some(next) = whole {
+                    (self.set, self.count, self.tables) = (next.set, next.count, Arc::new(next.tables));
+                }
+                (changed, ToKeeper::TablesMapped { set, segment })
+            }
             Err(error) => (false, ToKeeper::TablesRefused { set, segment, reason: error.to_string() }),
         }
+    }
+
+    fn map(&mut self, set: u64, segment: u32, fd: OwnedFd) -> Result<(), SegmentError> {
+        let (count, tables) = match &mut self.next {
+            _ if set == self.set => (&mut self.count, &*self.tables),
+            Some(next) if next.set == set => (&mut next.count, &next.tables),
+            // A set that another one overtook is given up.
+            next => {
+                *next = Some(Next { set, count: 1, tables: Tables::attach(fd)? });
+                return Ok(());
+            }
+        };
+        if segment >= *count {
+            tables.add_segment(segment, fd)?;
+            *count += 1;
+        }
+        Ok(())
     }
 }
 

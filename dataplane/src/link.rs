@@ -44,7 +44,7 @@ pub enum FromKeeper {
         /// The keeper's number of this socket: no other ever has it.
         number: u32,
     },
-    /// A segment of tables; index 0 of a new set replaces the set before it.
+    /// A segment of tables. A new set replaces the set before it when its last segment is mapped.
     Tables {
         /// Identity of the set: rises with every start of control.
         set: u64,
@@ -52,6 +52,8 @@ pub enum FromKeeper {
         segment: u32,
         /// The sealed segment.
         fd: OwnedFd,
+        /// Another segment of the same set follows at once.
+        more: bool,
     },
     /// Everything is here: recover the frames, start the workers.
     Start,

@@ -198,8 +198,8 @@ fn serve(
 ) {
     loop {
         match link.receive() {
-            Ok(FromKeeper::Tables { set, segment, fd }) => {
-                let (changed, answer) = maps.take(set, segment, fd);
+            Ok(FromKeeper::Tables { set, segment, fd, more }) => {
+                let (changed, answer) = maps.take(set, segment, fd, more);
                 if changed {
                     mailboxes.iter().for_each(|mailbox| mailbox.offer(Arc::clone(&maps.tables)));
                     take_down(mailboxes.len(), returned);

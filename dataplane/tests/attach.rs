@@ -7,7 +7,7 @@ mod common;
 use common::packets::V6;
 use common::{Rig, Sizes, WAN6, topology};
 use sixlane_dataplane::{FromKeeper, Idle, KeeperLink, RunError, RunOptions, ToKeeper, run};
-use sixlane_tables::{TableWriter, WorkerView};
+use sixlane_tables::{Limits, Settings, TableWriter, Tables, WorkerView};
 use sixlane_xsk::{Memory, Umem};
 use std::io;
 use std::os::fd::AsFd;
@@ -63,8 +63,13 @@ impl Keeper {
     }
 
     fn tables(&self, set: u64, writer: &TableWriter) {
-        let fd = writer.segments()[0].as_fd().try_clone_to_owned().expect("a duplicate");
-        self.say(FromKeeper::Tables { set, segment: 0, fd });
+        self.segment(set, writer, 0, false);
+    }
+
+    fn segment(&self, set: u64, writer: &TableWriter, segment: u32, more: bool) {
+        let found = &writer.segments()[segment as usize];
+        let fd = found.as_fd().try_clone_to_owned().expect("a duplicate");
+        self.say(FromKeeper::Tables { set, segment, fd, more });
     }
 }
 
@@ -118,13 +123,38 @@ fn workers_go_over_to_a_new_set_of_tables() {
     }
 }
 
+/// A set is in use as a whole or not at all: not before its last segment is mapped.
+#[test]
+fn a_set_of_two_segments_is_in_use_when_both_are_mapped() {
+    let (first, tables) = topology::tables_with(|_| ());
+    let (keeper, segments) = started(Idle::Spin, &first);
+    let limits = Limits { segments: 2, ..Limits::default() };
+    let mut second = TableWriter::create(&limits, &Settings::default()).expect("tables");
+    second.grow().expect("another segment");
+    let newer = Tables::attach(second.segments()[0].share().expect("a duplicate")).expect("tables");
+    keeper.segment(2, &second, 0, true);
+    assert!(matches!(keeper.hear(), ToKeeper::TablesMapped { set: 2, segment: 0 }));
+    // Had the workers changed over, the attach thread would have waited for it before it answered.
+    assert_ne!(newer.token(), tables.token());
+    for view in &segments {
+        assert_eq!(view.epoch().seen(), Some(tables.token()));
+    }
+    keeper.segment(2, &second, 1, false);
+    assert!(matches!(keeper.hear(), ToKeeper::TablesMapped { set: 2, segment: 1 }));
+    for view in &segments {
+        wait_for(view, newer.token());
+    }
+    keeper.say(FromKeeper::Stop);
+    keeper.data_plane.join().expect("no panic").expect("an orderly end");
+}
+
 #[test]
 fn what_is_not_a_set_of_tables_is_refused_and_the_old_set_stays() {
     let (writer, tables) = topology::tables_with(|_| ());
     let (keeper, segments) = started(Idle::Spin, &writer);
     let foreign = Umem::create(16, Memory::Memfd).expect("memory");
     let fd = foreign.fd().expect("a descriptor").try_clone_to_owned().expect("a duplicate");
-    keeper.say(FromKeeper::Tables { set: 2, segment: 0, fd });
+    keeper.say(FromKeeper::Tables { set: 2, segment: 0, fd, more: false });
     assert!(matches!(keeper.hear(), ToKeeper::TablesRefused { set: 2, segment: 0, .. }));
     wait_for(&segments[0], tables.token());
     keeper.say(FromKeeper::Stop);

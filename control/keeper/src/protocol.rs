@@ -162,8 +162,9 @@ pub struct Segment {
     pub incarnation: u32,
     /// Frames of a UMEM.
     pub frames: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Of tables: 1 while another segment of the same set follows at once, which is in use only as a
+    /// whole; 0 with the last.
+    pub more: u32,
 }
 
 impl Segment {
@@ -181,7 +182,7 @@ impl Segment {
 
     /// A segment without further fields.
     pub fn new(what: u32) -> Self {
-        Self { what, worker: 0, set: 0, index: 0, incarnation: 0, frames: 0, reserved: 0 }
+        Self { what, worker: 0, set: 0, index: 0, incarnation: 0, frames: 0, more: 0 }
     }
 }
 

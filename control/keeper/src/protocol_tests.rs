@@ -10,7 +10,7 @@ fn segment() -> Segment {
         index: 7,
         incarnation: 2,
         frames: 0,
-        reserved: 0,
+        more: 1,
     }
 }
 

@@ -18,8 +18,11 @@ struct TableSet {
 
 impl TableSet {
     fn parcels(&self) -> Vec<Parcel> {
-        let parcel = |(index, fd): &(u32, Rc<OwnedFd>)| tables(self.set, *index, fd);
-        self.segments.iter().map(parcel).collect()
+        let last = self.segments.len().saturating_sub(1);
+        let parcel = |(at, (index, fd)): (usize, &(u32, Rc<OwnedFd>))| {
+            tables(self.set, *index, fd, u32::from(at < last))
+        };
+        self.segments.iter().enumerate().map(parcel).collect()
     }
 }
 
@@ -36,7 +39,7 @@ impl TableStore {
         let fd = Rc::new(fd);
         if set == self.active.set && !self.active.segments.is_empty() {
             self.active.segments.push((index, Rc::clone(&fd)));
-            return Some(tables(set, index, &fd));
+            return Some(tables(set, index, &fd, 0));
         }
         if set != self.building.set {
             self.building = TableSet { set, segments: Vec::new() };
@@ -65,8 +68,8 @@ impl TableStore {
     }
 }
 
-fn tables(set: u64, index: u32, fd: &Rc<OwnedFd>) -> Parcel {
-    let segment = Segment { set, index, ..Segment::new(Segment::TABLES) };
+fn tables(set: u64, index: u32, fd: &Rc<OwnedFd>, more: u32) -> Parcel {
+    let segment = Segment { set, index, more, ..Segment::new(Segment::TABLES) };
     (Message::Segment(segment), vec![Rc::clone(fd)])
 }
 
@@ -237,6 +240,8 @@ mod tests {
         assert!(store.add(1, 1, fd()).is_some(), "a later segment is sent on at once");
         assert!(store.add(2, 0, fd()).is_none());
         assert_eq!(whats(&store.parcels()), [(Segment::TABLES, 1, 0), (Segment::TABLES, 1, 1)]);
+        let more = |(message, _): &Parcel| matches!(message, Message::Segment(segment) if segment.more == 1);
+        assert_eq!(store.parcels().iter().map(more).collect::<Vec<_>>(), [true, false]);
         store.abandon();
         assert!(store.activate().is_empty());
         assert!(store.add(3, 0, fd()).is_none());

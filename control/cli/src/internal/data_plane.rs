@@ -82,7 +82,8 @@ impl Link {
                 predecessor: next().ok(),
             }),
             Message::Segment(segment) if segment.what == Segment::TABLES => {
-                Some(FromKeeper::Tables { set: segment.set, segment: segment.index, fd: next()? })
+                let (set, more) = (segment.set, segment.more != 0);
+                Some(FromKeeper::Tables { set, segment: segment.index, fd: next()?, more })
             }
             Message::Port(port) => Some(FromKeeper::Queue {
                 worker: port.worker,
