@@ -344,7 +344,8 @@ fn a_new_keeper_hears_everything_again() {
     assert_eq!(control.restart_asked, 0);
     let messages: Vec<ToKeeper> = control.take_messages().into();
     let segments = control.parts.publisher.writer().segments().len();
-    assert_eq!(messages.len(), segments + 2);
+    // The sums over the dead, which configuration is in force, and that all is said.
+    assert_eq!(messages.len(), segments + 3);
     assert!(matches!(messages.first(), Some(ToKeeper::TablesSegment { index: 0, .. })));
     assert!(matches!(messages.get(segments), Some(ToKeeper::Totals { incarnation: 0, .. })));
     assert!(matches!(messages.last(), Some(ToKeeper::Ready)));
