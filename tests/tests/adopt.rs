@@ -224,11 +224,20 @@ fn another_configuration_is_a_fresh_start() {
     assert_clean(&lab, &again);
 }
 
-/// A start that fails over a killed keeper leaves neither its processes nor its fence.
+/// Without its keeper an instance is still the one of its namespace. A start that fails over a killed keeper
+/// leaves neither its processes nor its fence.
 #[test]
 fn a_failed_start_over_a_killed_keeper_leaves_nothing() {
     let mut lab = Running::first_light(FarEnd::RawSocket).expect("a running relay");
+    let keeper = lab.relay.keeper().expect("a keeper").pid();
     kill_keeper(&mut lab.relay);
+    let elsewhere = lab.world.lab.directory().join("elsewhere");
+    let mut start = lab.world.host("relay").expect("a host").command(program().expect("built"));
+    start.arg("run").arg(lab.relay.config()).arg("--runtime").arg(&elsewhere);
+    let said = output(&mut start, Deadline::seconds(20)).expect("it ends");
+    let sentence = format!("its keeper, pid {keeper}, has died");
+    assert!(said.stderr.contains(&sentence), "{}", said.stderr);
+    assert_eq!(status(&lab.relay)["dataplane"], "forwarding");
     let file = lab.world.lab.directory().join("nowhere.toml");
     std::fs::write(&file, "version = 1\n[[port]]\nname = \"nowhere\"\n").expect("a file");
     let mut start = lab.relay.sixlane(&["run", file.to_str().expect("a path")]);
