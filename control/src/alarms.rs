@@ -21,6 +21,8 @@ pub(crate) enum Alarm {
     RelayAddress,
     /// A port's interface has been deleted, or changed so that it cannot be a port.
     PortUnfit,
+    /// Workers find records in the tables that point outside them.
+    TableCorrupt,
     /// The interface that took the place of a deleted one cannot be the port.
     PortRefused,
     /// The XDP program's sets do not hold what they should.
@@ -55,6 +57,7 @@ impl Alarm {
             Self::RouterAddress => "router_address",
             Self::RelayAddress => "relay_address",
             Self::PortUnfit => "port_unfit",
+            Self::TableCorrupt => "table_corrupt",
             Self::PortRefused => "port_refused",
             Self::ProgramSets => "program_sets",
             Self::NetlinkBroken => "netlink_broken",

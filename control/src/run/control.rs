@@ -11,6 +11,7 @@ use sixlane_tables::punt::NeighbourWanted;
 use tokio::sync::oneshot;
 
 use super::RunOptions;
+use super::corrupt::Corrupt;
 use super::deaths::Deaths;
 use super::follow::Follow;
 use super::ports::Missing;
@@ -103,6 +104,7 @@ pub(super) struct Control {
     /// Who counts the ports' queues.
     pub(super) queues: Queues,
     pub(super) missing: Missing,
+    pub(super) corrupt: Corrupt,
 }
 
 impl Control {
@@ -124,6 +126,7 @@ impl Control {
             deaths: Deaths::default(),
             queues: Queues::default(),
             missing: Missing::default(),
+            corrupt: Corrupt::default(),
         }
     }
 
@@ -232,6 +235,7 @@ impl Control {
         self.deaths_over(now);
         self.watch_queues();
         self.miss_ports(now);
+        self.watch_tables(now);
         self.narrow_fence(now);
     }
 

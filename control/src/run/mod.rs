@@ -6,6 +6,7 @@
 mod adopted;
 mod answer;
 mod control;
+mod corrupt;
 mod deaths;
 mod door;
 mod follow;

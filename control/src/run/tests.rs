@@ -331,6 +331,25 @@ fn a_process_that_dies_again_and_again_is_an_alarm_until_it_is_quiet() {
     assert_eq!(answer(&control, Query::Status)["control_deaths"], 4);
 }
 
+/// FAIL-23: garbage that workers find is said, and over when it is found no more.
+#[test]
+fn damaged_tables_are_an_alarm_until_nothing_is_found_any_more() {
+    let mut control = control(TEXT);
+    let worker = with_worker(&mut control, 1);
+    let begin = now_ns();
+    let alarmed = |control: &Control| control.parts.alarms.stands(Alarm::TableCorrupt);
+    control.watch_tables(begin);
+    control.watch_tables(begin + 1);
+    assert!(!alarmed(&control));
+    worker.counters().drop_reason(sixlane_tunnel::Reason::TableCorrupt).add(3);
+    control.watch_tables(begin + 2);
+    assert!(alarmed(&control));
+    control.watch_tables(begin + 60_000_000_000);
+    assert!(alarmed(&control), "it has not been quiet for a minute");
+    control.watch_tables(begin + 60_000_000_003);
+    assert!(!alarmed(&control));
+}
+
 /// A keeper that has taken over hears all that it must hold; the wish for a restart may be wished again.
 #[test]
 fn a_new_keeper_hears_everything_again() {
