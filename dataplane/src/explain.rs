@@ -174,6 +174,7 @@ fn run(
     let mut worker = Worker::new(scripts, pool, &segment, Arc::clone(tables), 0);
     // What the kernel sends meanwhile is another worker's.
     worker.pipeline.door.shut();
+    worker.pipeline.waiting.shut();
     if !answers {
         worker.pipeline.budgets.shut();
     }

@@ -52,7 +52,8 @@ impl Pipeline {
                 if verdict == Verdict::Drop(Reason::NeighQueue) {
                     let header = packet.header(batch.at(at), scene.umem);
                     let destination = header.map_or([0; 16], |header| header.destination().octets());
-                    let reason = self.neighbours.want(adjacency, destination, scene, &mut self.tally);
+                    let counted = (&mut self.waiting, &mut self.tally);
+                    let reason = self.neighbours.want(adjacency, (at, destination), scene, counted);
                     verdict = Verdict::Drop(reason);
                 }
                 self.refused.push(at, verdict);

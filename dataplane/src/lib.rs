@@ -30,6 +30,7 @@ mod scene;
 mod tally;
 mod tick;
 mod vlan;
+mod waiting;
 pub mod worker;
 
 pub use link::{FromKeeper, KeeperLink, ToKeeper};

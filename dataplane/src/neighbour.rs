@@ -1,7 +1,7 @@
 //! Asking control for the link-layer address of a next hop.
 //!
-//! The packet that needed it is dropped: as `neigh_queue` while the next hop is asked for, as `neigh_limit`
-//! if it could not be. The request is a message of its own and not part of the identity.
+//! The packet that needed it waits ([`crate::waiting`]), or is dropped: as `neigh_queue` while the next hop
+//! is asked for, as `neigh_limit` if it could not be. The request is a message of its own and not part of the identity.
 //!
 //! The budget for the kernel's table (RFC 6583 §7, security.md D5) is control's. What a worker may ask is
 //! limited so that its ring has room for all who ask: gateways, whose number the routes limit, apart from
@@ -9,6 +9,7 @@
 
 use crate::scene::Scene;
 use crate::tally::Tally;
+use crate::waiting::Waiting;
 use sixlane_tables::punt::NeighbourWanted;
 use sixlane_tables::spsc::{Partner, Producer};
 use sixlane_tables::{Adjacency, WorkerSegment};
@@ -52,20 +53,23 @@ impl Neighbours {
         }
     }
 
-    /// A packet needs `adjacency`, whose link-layer address is not known. `destination` is where the
-    /// packet goes (IPv4-mapped for IPv4): its own next hop, unless the adjacency names a gateway. The answer
-    /// is why the packet is dropped.
+    /// A packet at place `at` of the batch needs `adjacency`, whose link-layer address is not known.
+    /// `destination` is where the packet goes (IPv4-mapped for IPv4): its own next hop, unless the adjacency
+    /// names a gateway. The answer is why the packet is dropped, unless it may wait.
     #[cold]
     pub(crate) fn want(
         &mut self,
         adjacency: &Adjacency,
-        destination: [u8; 16],
+        (at, destination): (u8, [u8; 16]),
         scene: &Scene<'_>,
-        tally: &mut Tally,
+        (waiting, tally): (&mut Waiting, &mut Tally),
     ) -> Reason {
         let host = adjacency.next_hop == [0; 16];
         let next_hop = if host { destination } else { adjacency.next_hop };
         let wanted = NeighbourWanted { port: adjacency.port, ifindex: adjacency.ifindex, next_hop };
+        if waiting.wants(at, wanted) {
+            return Reason::NeighQueue;
+        }
         let place = &mut self.recent[next_hop
             .iter()
             .fold(0, |sum: usize, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)))

@@ -10,9 +10,10 @@ use crate::reply::Budgets;
 use crate::scene::{Origin, Scene};
 use crate::tally::Tally;
 use crate::vlan::Vlans;
+use crate::waiting::Waiting;
 use sixlane_tables::{NextHopId, PacketKind, Settings, Tables, WorkerSegment};
-use sixlane_tunnel::Verdict;
 use sixlane_tunnel::sixinfour::OuterTemplate;
+use sixlane_tunnel::{Reason, Verdict};
 use sixlane_xsk::FramePool;
 
 /// Keys of the IPv6 look-up and its answers, dense: in the order of the live packets.
@@ -45,6 +46,7 @@ pub(crate) struct Pipeline {
     pub(crate) neighbours: Neighbours,
     pub(crate) door: Door,
     pub(crate) vlans: Vlans,
+    pub(crate) waiting: Waiting,
     pub(crate) tally: Tally,
 }
 
@@ -68,6 +70,7 @@ impl Pipeline {
             neighbours: Neighbours::new(segment, workers),
             door: Door::new(segment, tables, settings),
             vlans: Vlans::default(),
+            waiting: Waiting::new(),
             tally: Tally::new(),
         }
     }
@@ -102,6 +105,7 @@ impl Pipeline {
         self.live.clear();
         self.refused.list.clear();
         self.entering.list.clear();
+        self.waiting.begin(origin);
         if origin == Origin::Kernel {
             self.classify_injected(batch, scene);
         } else {
@@ -120,6 +124,12 @@ impl Pipeline {
         for k in 0..self.refused.list.len() {
             let at = self.refused.list.as_slice().get(k).copied().unwrap_or_default();
             match *self.refused.verdicts.at(at) {
+                Verdict::Drop(Reason::NeighQueue)
+                    if self.waiting.keep(at, batch.at_mut(at), scene.now, pool) =>
+                {
+                    self.tally.held(1);
+                    continue;
+                }
                 Verdict::Drop(reason) | Verdict::Reply(_, reason) => self.tally.dropped(reason),
                 Verdict::Local => self.hand_over(batch, at, PacketKind::Local, scene),
                 Verdict::Punt(_) => self.hand_over(batch, at, PacketKind::GivenBack, scene),

@@ -130,7 +130,8 @@ impl Pipeline {
             let Some(adjacency) = adjacency.filter(|adjacency| carries(adjacency, packet)) else {
                 let mut verdict = far_end_refusal(adjacency, next_hop, packet);
                 if let (Verdict::Drop(Reason::NeighQueue), Some(adjacency)) = (verdict, adjacency) {
-                    let reason = self.neighbours.want(adjacency, mapped(far_end), scene, &mut self.tally);
+                    let counted = (&mut self.waiting, &mut self.tally);
+                    let reason = self.neighbours.want(adjacency, (at, mapped(far_end)), scene, counted);
                     verdict = Verdict::Drop(reason);
                 }
                 self.refused.push(at, verdict);

@@ -37,6 +37,8 @@ pub(crate) struct Tally {
     icmp_rate_limited: u64,
     neighbour_requests: u64,
     neighbour_limited: u64,
+    /// By how much the number of packets that wait has changed.
+    held: i64,
 }
 
 impl Tally {
@@ -55,6 +57,7 @@ impl Tally {
             icmp_rate_limited: 0,
             neighbour_requests: 0,
             neighbour_limited: 0,
+            held: 0,
         }
     }
 
@@ -140,6 +143,12 @@ impl Tally {
         self.neighbour_requests += 1;
     }
 
+    /// So many packets more wait, or fewer.
+    pub(crate) fn held(&mut self, change: i64) {
+        self.held += change;
+        self.uncommon = true;
+    }
+
     /// A request for a neighbour that was not made: budget spent or ring full.
     pub(crate) fn neighbour_limited(&mut self) {
         self.neighbour_limited += 1;
@@ -183,6 +192,9 @@ impl Tally {
         counters.icmp_rate_limited.add(std::mem::take(&mut self.icmp_rate_limited));
         counters.neighbour_requests.add(std::mem::take(&mut self.neighbour_requests));
         counters.neighbour_limited.add(std::mem::take(&mut self.neighbour_limited));
+        let held = std::mem::take(&mut self.held);
+        counters.held.add(held.max(0).unsigned_abs());
+        counters.held.subtract(held.min(0).unsigned_abs());
         self.uncommon = false;
     }
 }

@@ -17,7 +17,7 @@ const PATIENCE: u32 = 1_000;
 /// The longest sleep: the heartbeat must not look late (control alarms at 100 ms).
 const REST: Duration = Duration::from_millis(40);
 
-/// The longest sleep while packets pass the door: nothing wakes a worker for those of the kernel.
+/// The longest sleep while packets pass the door or wait for a neighbour: nothing wakes a worker for them.
 const REST_AT_THE_DOOR: Duration = Duration::from_millis(1);
 
 /// How often the kernel is asked for its loss figures, in nanoseconds.
@@ -100,7 +100,7 @@ impl<'a, P: Port<'a>> Worker<'a, P> {
     /// How long the worker may sleep.
     #[must_use]
     pub fn rest(&self) -> Duration {
-        if self.pipeline.door.is_busy() { REST_AT_THE_DOOR } else { REST }
+        if self.pipeline.door.is_busy() || self.pipeline.waiting.any() { REST_AT_THE_DOOR } else { REST }
     }
 
     /// Sleeps until a packet arrives at a port, at most [`Worker::rest`], offline for quiescence.

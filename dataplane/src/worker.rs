@@ -75,6 +75,10 @@ impl<'a, P: Port<'a>> Worker<'a, P> {
     pub fn turn(&mut self, now: u64) -> usize {
         self.reclaim();
         self.refill();
+        if self.pipeline.waiting.is_due(now) {
+            let resumed = self.pipeline.waiting.resume(now, &mut self.received, &self.pool);
+            self.pipeline.tally.held(-resumed.cast_signed());
+        }
         let count = self.receive();
         if count != 0 {
             self.relay(now);

@@ -66,6 +66,11 @@ impl Outcome {
         assert_eq!(counted, [(reason, 1)], "wanted {}", reason.name());
     }
 
+    /// Asserts that the one packet waits for its neighbour.
+    pub fn waits(&self) {
+        assert_eq!((reasons(&self.counters), self.counters.held, self.sent.len()), (vec![], 1, 0));
+    }
+
     /// Asserts a silent drop: one packet in, one reason, nothing out.
     pub fn silent(&self, reason: Reason) {
         self.dropped(reason);
@@ -146,12 +151,15 @@ impl Rig {
         self.segment.counters().snapshot().identity().expect("the identity of the design");
         let census = self.worker.pool().census();
         assert_eq!(census.total(), self.frames);
-        assert_eq!((census.batch, census.held), (0, 0), "a packet was forgotten: {census:?}");
+        let held = self.segment.counters().snapshot().held;
+        assert_eq!((census.batch, u64::from(census.held)), (0, held), "a packet was forgotten: {census:?}");
         assert_eq!(census.free as usize, self.worker.pool().len());
     }
 
     /// Ends the traffic: every frame must come home.
     pub fn close(mut self) {
+        // Who waits for a neighbour gives up.
+        self.now += 2 * SECOND;
         self.run();
         let (ports, pool) = self.worker.parts_mut();
         ports.iter_mut().for_each(|port| port.close(pool));
