@@ -33,6 +33,8 @@ pub struct PortFact {
     pub zero_copy: bool,
     /// Whether the program is attached in generic mode.
     pub generic: bool,
+    /// Whether its driver is why all ports run in copy mode.
+    pub no_zero_copy: bool,
 }
 
 /// What the keeper opened: plain facts.
@@ -44,6 +46,10 @@ pub struct PlanFacts {
     pub workers: u16,
     /// Whether there is a door; control sees by [`FromKeeper::Door`].
     pub door: bool,
+    /// Core of each worker.
+    pub cores: Vec<u16>,
+    /// Idle workers spin; else they sleep.
+    pub spin: bool,
 }
 
 /// A child of the keeper.

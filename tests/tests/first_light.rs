@@ -109,7 +109,7 @@ fn a_spoofed_packet_is_counted_by_reason_and_explained() {
 #[test]
 fn every_show_speaks_text_and_json() {
     let lab = Running::first_light(FarEnd::RawSocket).expect("a running relay");
-    for what in ["status", "counters", "drops", "routes", "neighbours"] {
+    for what in ["status", "ports", "workers", "counters", "drops", "routes", "neighbours"] {
         let text = lab.relay.show(&["show", what]).expect("text");
         assert!(!text.trim().is_empty(), "show {what} says nothing");
         let json = lab.relay.show_json(&["show", what]).expect("JSON");

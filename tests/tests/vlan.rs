@@ -96,6 +96,34 @@ impl<'a> Relay<'a> {
         }
     }
 
+    /// A device that takes tags off is told of, with the command that mends it, while it does so.
+    fn tells_of_an_offload(&mut self) {
+        let mend = "ethtool -K trunk rxvlan off";
+        for (line, wanted) in [
+            ("ip netns exec relay ethtool -K trunk rxvlan on", true),
+            (&*format!("ip netns exec relay {mend}"), false),
+        ] {
+            self.sh(line);
+            let seen = eventually("an offload that is told of", soon(), || {
+                let ports = self.json("ports");
+                let told = |port: &serde_json::Value| port["offloads"][0]["mend"] == mend;
+                let all = ports["ports"]
+                    .as_array()
+                    .is_some_and(|ports| ports.iter().all(|port| told(port) == wanted));
+                all.then_some(())
+            });
+            assert!(seen.is_ok(), "{line}: {}", self.shell("sixlane show ports"));
+        }
+        assert!(self.shell("cat /tmp/log").contains(mend), "it is in the log too");
+        let ports = self.json("ports");
+        let first = &ports["ports"][0];
+        assert_eq!(
+            (&first["device"], &first["interface"], &first["state"]),
+            (&"trunk".into(), &"wan4".into(), &"up".into())
+        );
+        assert_eq!((&first["vlan"], &first["no_zero_copy"]), (&40.into(), &true.into()), "{first:#}");
+    }
+
     fn stop(mut self) {
         self.sh("kill $(cat /tmp/pid); while [ -d /proc/$(cat /tmp/pid) ]; do usleep 50000; done");
     }
@@ -114,6 +142,7 @@ fn vlans_of_one_device_are_ports_by_themselves() {
     let two = "[[port]]\nname = \"trunk\"\nvlan = 40\n[[port]]\nname = \"trunk\"\nvlan = 600\n";
     let mut relay = Relay::start(&mut machine, two);
     relay.carries();
+    relay.tells_of_an_offload();
     // Two tags are the kernel's: VLAN 7 inside VLAN 600, on both sides.
     relay.sh(
         "ip -n native link add link v600 name q7 type vlan id 7 && ip -n native link set q7 up && \

@@ -34,6 +34,10 @@ pub(crate) struct Arguments {
 enum What {
     /// Processes, ports and alarms
     Status,
+    /// Devices, VLANs, modes, queues, and offloads that break a port
+    Ports,
+    /// Cores, queues and what they are doing
+    Workers,
     /// What happened to packets, and whether the sums agree
     Counters,
     /// Why packets were dropped, with the clause of the RFC
@@ -52,6 +56,8 @@ impl What {
     fn word(self) -> &'static str {
         match self {
             Self::Status => "status",
+            Self::Ports => "ports",
+            Self::Workers => "workers",
             Self::Counters => "counters",
             Self::Drops => "drops",
             Self::Routes => "routes",
@@ -79,6 +85,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn text(what: What, value: &Value, since: Option<Since<'_>>) -> String {
     match what {
         What::Status => people::status(value),
+        What::Ports => people::ports(value),
+        What::Workers => people::workers(value),
         What::Counters => people::counters(value, since),
         What::Drops => people::drops(value, since),
         What::Routes => people::routes(value),

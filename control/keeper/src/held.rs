@@ -73,6 +73,8 @@ pub(crate) struct Held {
     /// Number of the newest socket.
     newest: u32,
     door: Door,
+    /// Name of the device that keeps all from zero-copy, if one does.
+    copy_because: Option<String>,
 }
 
 impl Held {
@@ -91,7 +93,7 @@ impl Held {
             interface::examine(&program, &port.name, port.ifindex, mode).map_err(resource)?;
         }
         let allowed = allowed_cores();
-        let queues = ports.iter().map(|port| port.queues).max().unwrap_or(1);
+        let queues = ports.iter().map(|port| port.queues).min().unwrap_or(1);
         let cores = plan::worker_cores(&plan.workers, &allowed, queues)?;
         let spin = plan::spins(plan.idle, cores.len(), allowed.len());
         let rings = RingSizes {
@@ -115,6 +117,7 @@ impl Held {
             links: Vec::new(),
             newest: 0,
             door: Door::open()?,
+            copy_because: None,
         };
         held.open_workers(plan)?;
         Ok(held)
@@ -138,6 +141,7 @@ impl Held {
             }
             if let Some(port) = because {
                 tracing::info!("all ports run in copy mode: the driver of {port} has no zero-copy");
+                self.copy_because = Some(port);
                 mode = socket::Mode::Copy;
             }
             self.workers.push(opened);
@@ -244,13 +248,16 @@ impl Held {
         let port = &self.ports[usize::from(index)];
         let zero_copy = self.workers.iter().all(|worker| worker.zero_copy);
         let generic = self.mode == AttachMode::Generic;
+        let reason = self.copy_because.as_ref() == Some(&port.name);
         Port {
             port: index,
             queue,
             worker,
             queues: port.queues,
             ifindex: port.ifindex,
-            flags: if zero_copy { Port::ZERO_COPY } else { 0 } | if generic { Port::GENERIC } else { 0 },
+            flags: if zero_copy { Port::ZERO_COPY } else { 0 }
+                | if generic { Port::GENERIC } else { 0 }
+                | if reason { Port::NO_ZERO_COPY } else { 0 },
             number: 0,
             rings: protocol::Rings {
                 rx: self.rings.rx,

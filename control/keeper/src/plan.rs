@@ -48,7 +48,7 @@ pub struct PortPlan {
 /// How many workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WorkerPlan {
-    /// The largest queue count of the ports, at most the allowed cores.
+    /// The smallest queue count of the ports, at most the allowed cores.
     Auto,
     /// One on each of these cores.
     Cores(Vec<u16>),
@@ -91,11 +91,11 @@ pub struct Users {
 
 /// The cores of the workers.
 ///
-/// `allowed` are the cores this process may run on, `queues` the largest number of receive queues of
-/// a port.
+/// `allowed` are the cores this process may run on, `queues` the smallest number of receive queues of
+/// a port: a worker sends by a port through its own socket there, so each needs one on every port.
 ///
 /// # Errors
-/// A core that is configured but not allowed, or no core at all.
+/// A core that is configured but not allowed, no core at all, or more cores than queues.
 pub fn worker_cores(workers: &WorkerPlan, allowed: &[u16], queues: u16) -> Result<Vec<u16>, CoreError> {
     match workers {
         WorkerPlan::Auto => {
@@ -112,6 +112,9 @@ pub fn worker_cores(workers: &WorkerPlan, allowed: &[u16], queues: u16) -> Resul
                 allowed: allowed.iter().map(u16::to_string).collect::<Vec<_>>().join(", "),
             }),
             None if cores.is_empty() => Err(CoreError::NoCores),
+            None if cores.len() > usize::from(queues.max(1)) => {
+                Err(CoreError::Queues { workers: cores.len(), queues })
+            }
             None => Ok(cores.clone()),
         },
     }
@@ -139,6 +142,17 @@ pub enum CoreError {
         /// Those that are available.
         allowed: String,
     },
+    /// A port has too few queues.
+    #[error(
+        "`dataplane.workers` names {workers} cores and a port has {queues} receive queues, but each worker needs \
+         one on every port to send by it: give all ports {workers} queues with ethtool -L, or name fewer cores"
+    )]
+    Queues {
+        /// Cores that are configured.
+        workers: usize,
+        /// The fewest queues of a port.
+        queues: u16,
+    },
     /// Nothing to run on.
     #[error("no core is available to workers: widen the CPU affinity of sixlane")]
     NoCores,
@@ -159,7 +173,10 @@ mod tests {
     #[test]
     fn configured_cores_must_be_allowed() {
         let wanted = WorkerPlan::Cores(vec![1, 5]);
-        assert_eq!(worker_cores(&wanted, &[0, 1, 5], 1), Ok(vec![1, 5]));
+        assert_eq!(worker_cores(&wanted, &[0, 1, 5], 2), Ok(vec![1, 5]));
+        let error = worker_cores(&wanted, &[0, 1, 5], 1).unwrap_err();
+        assert_eq!(error, CoreError::Queues { workers: 2, queues: 1 });
+        assert!(error.to_string().contains("ethtool -L"), "{error}");
         let error = worker_cores(&wanted, &[0, 1], 1).unwrap_err();
         assert_eq!(error, CoreError::NotAllowed { core: 5, allowed: "0, 1".into() });
     }

@@ -144,6 +144,8 @@ impl Port {
     pub const ZERO_COPY: u32 = 1;
     /// The program is attached in generic mode.
     pub const GENERIC: u32 = 2;
+    /// The driver of this port has no zero-copy: it is why all run in copy mode.
+    pub const NO_ZERO_COPY: u32 = 4;
 }
 
 /// Shared memory: what it is stands in `what`.

@@ -27,6 +27,8 @@ pub(crate) enum Query {
     Tables,
     Memory,
     Alarms,
+    Ports,
+    Workers,
 }
 
 /// What a client gets.
@@ -72,9 +74,11 @@ impl Request for Query {
             "tables" => Self::Tables,
             "memory" => Self::Memory,
             "alarms" => Self::Alarms,
+            "ports" => Self::Ports,
+            "workers" => Self::Workers,
             other => {
                 return Err(format!(
-                    "there is no \"{}\": get status, counters, drops, routes, neighbours, memory, alarms or tables",
+                    "there is no \"{}\": get status, ports, workers, counters, drops, routes, neighbours, memory, alarms or tables",
                     other.chars().take(40).collect::<String>()
                 ));
             }
@@ -91,6 +95,8 @@ impl Request for Query {
             Self::Tables => "tables",
             Self::Memory => "memory",
             Self::Alarms => "alarms",
+            Self::Ports => "ports",
+            Self::Workers => "workers",
         }
     }
 

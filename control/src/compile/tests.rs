@@ -104,8 +104,15 @@ pub(crate) fn plan() -> PlanFacts {
         driver: "veth".into(),
         zero_copy: false,
         generic: false,
+        no_zero_copy: false,
     };
-    PlanFacts { ports: vec![port(0, "wan4", WAN4), port(1, "wan6", WAN6)], workers: 1, door: true }
+    PlanFacts {
+        ports: vec![port(0, "wan4", WAN4), port(1, "wan6", WAN6)],
+        workers: 1,
+        door: true,
+        cores: vec![1],
+        spin: false,
+    }
 }
 
 pub(crate) fn compiled(text: &str, kernel: &Kernel) -> Result<Desired, String> {

@@ -87,7 +87,7 @@ pub struct Dataplane {
 /// `dataplane.workers`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Workers {
-    /// The largest queue count of the ports, at most the allowed cores.
+    /// The smallest queue count of the ports, at most the allowed cores.
     Auto,
     /// One worker on each of these cores, none twice, 1..=64 of them.
     Cores(Vec<u32>),

@@ -24,6 +24,11 @@ const ETHTOOL_MSG_CHANNELS_GET: u8 = 17;
 /// Of both the attribute with the header and the header's attribute with the interface's number.
 const ETHTOOL_A_CHANNELS_HEADER: u16 = 1;
 const ETHTOOL_A_HEADER_DEV_INDEX: u16 = 1;
+const ETHTOOL_MSG_FEATURES_GET: u8 = 11;
+const ETHTOOL_A_FEATURES_ACTIVE: u16 = 4;
+const ETHTOOL_A_BITSET_BITS: u16 = 3;
+const ETHTOOL_A_BITSET_BITS_BIT: u16 = 1;
+const ETHTOOL_A_BITSET_BIT_NAME: u16 = 2;
 /// Marks an attribute that holds attributes.
 const NLA_F_NESTED: u16 = 1 << 15;
 const ETHTOOL_A_CHANNELS_RX_COUNT: u16 = 6;
@@ -77,6 +82,18 @@ impl Ethtool {
         }
     }
 
+    /// The features of an interface that are on, by the kernel's names (`ethtool -k` has its own for some).
+    ///
+    /// # Errors
+    /// The kernel's: `ENODEV` if there is no such interface.
+    pub(crate) fn features(&mut self, ifindex: u32) -> io::Result<Vec<String>> {
+        let mut header = Vec::new();
+        push_attribute(&mut header, ETHTOOL_A_HEADER_DEV_INDEX, &ifindex.to_ne_bytes());
+        let mut body = vec![ETHTOOL_MSG_FEATURES_GET, 1, 0, 0];
+        push_attribute(&mut body, ETHTOOL_A_CHANNELS_HEADER | NLA_F_NESTED, &header);
+        self.ask(&body, |payload| Some(features(payload))).map(Option::unwrap_or_default)
+    }
+
     /// Sends one request and reads until the kernel's verdict on it.
     fn ask<T>(&mut self, body: &[u8], mut read: impl FnMut(&[u8]) -> Option<T>) -> io::Result<Option<T>> {
         self.sequence = self.sequence.wrapping_add(1).max(1);
@@ -120,6 +137,26 @@ fn channels(payload: &[u8]) -> Channels {
     found
 }
 
+/// The names in the set of active features: of a set without a mask, those that stand in it.
+fn features(payload: &[u8]) -> Vec<String> {
+    let inside = |bytes: &[u8], kind: u16| -> Vec<Vec<u8>> {
+        let all = attributes(bytes).filter(|attribute| attribute.kind == kind);
+        all.map(|attribute| attribute.value.to_vec()).collect()
+    };
+    let mut level = vec![payload.get(HEADER_BYTES..).unwrap_or_default().to_vec()];
+    for kind in [
+        ETHTOOL_A_FEATURES_ACTIVE,
+        ETHTOOL_A_BITSET_BITS,
+        ETHTOOL_A_BITSET_BITS_BIT,
+        ETHTOOL_A_BITSET_BIT_NAME,
+    ] {
+        level = level.iter().flat_map(|bytes| inside(bytes, kind)).collect();
+    }
+    let name =
+        |bytes: Vec<u8>| String::from_utf8(bytes).ok().map(|text| text.trim_end_matches('\0').to_owned());
+    level.into_iter().filter_map(name).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,5 +183,8 @@ mod tests {
         let mut ethtool = Ethtool::open().unwrap();
         assert_eq!(ethtool.channels(1).unwrap(), None);
         assert!(ethtool.channels(u32::MAX >> 1).is_err());
+        let features = ethtool.features(1).unwrap();
+        assert!(features.iter().any(|name| name == "loopback"), "fixed on the loopback: {features:?}");
+        assert!(!features.iter().any(|name| name == "rx-lro"), "{features:?}");
     }
 }

@@ -29,6 +29,8 @@ impl Control {
             Query::Neighbours => self.neighbours(),
             Query::Memory => self.memory(),
             Query::Alarms => json!({ "alarms": self.alarms() }),
+            Query::Ports => self.ports_in_full(),
+            Query::Workers => self.workers_in_full(),
             Query::Tables => return self.tables(),
         };
         Reply::plain(object(body))
@@ -113,7 +115,7 @@ impl Control {
         })
     }
 
-    fn ports(&self) -> Vec<Value> {
+    pub(super) fn ports(&self) -> Vec<Value> {
         let port = |fact: &crate::link::PortFact| {
             let settings = self.parts.desired.settings.port(fact.index).copied().unwrap_or_default();
             json!({
@@ -130,7 +132,7 @@ impl Control {
         self.parts.plan.ports.iter().map(port).collect()
     }
 
-    fn workers(&self, now: u64) -> Vec<Value> {
+    pub(super) fn workers(&self, now: u64) -> Vec<Value> {
         let worker = |shown: crate::workers::Shown| {
             let silence = now.saturating_sub(shown.heartbeat_ns);
             json!({
@@ -175,7 +177,7 @@ impl Control {
         })
     }
 
-    fn port_counters(&self, totals: &Figures) -> Vec<Value> {
+    pub(super) fn port_counters(&self, totals: &Figures) -> Vec<Value> {
         let port = |fact: &crate::link::PortFact| {
             let figures = totals.ports.get(&fact.index).copied().unwrap_or_default();
             let xdp = self.parts.program.counters(fact.index).map_or(Value::Null, |xdp| {
@@ -319,7 +321,7 @@ fn sums(figures: &Figures) -> Value {
     Value::Object(body)
 }
 
-fn object(value: Value) -> Map<String, Value> {
+pub(super) fn object(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(map) => map,
         _ => Map::new(),

@@ -14,6 +14,7 @@ use super::RunOptions;
 use super::corrupt::Corrupt;
 use super::deaths::Deaths;
 use super::follow::Follow;
+use super::offloads::Offloads;
 use super::ports::Missing;
 use super::queues::Queues;
 use super::reload::{Loaded, Reload};
@@ -103,6 +104,7 @@ pub(super) struct Control {
     pub(super) deaths: Deaths,
     /// Who counts the ports' queues.
     pub(super) queues: Queues,
+    pub(super) offloads: Offloads,
     pub(super) missing: Missing,
     pub(super) corrupt: Corrupt,
 }
@@ -125,6 +127,7 @@ impl Control {
             restart_asked: 0,
             deaths: Deaths::default(),
             queues: Queues::default(),
+            offloads: Offloads::default(),
             missing: Missing::default(),
             corrupt: Corrupt::default(),
         }
@@ -234,6 +237,7 @@ impl Control {
         self.mend_sets();
         self.deaths_over(now);
         self.watch_queues();
+        self.watch_offloads();
         self.miss_ports(now);
         self.watch_tables(now);
         self.narrow_fence(now);

@@ -19,7 +19,7 @@ pub(super) enum Queues {
 }
 
 impl Queues {
-    fn ethtool(&mut self) -> Option<&mut Ethtool> {
+    pub(super) fn ethtool(&mut self) -> Option<&mut Ethtool> {
         if matches!(self, Self::New) {
             *self = match Ethtool::open() {
                 Ok(ethtool) => Self::Open(ethtool),
@@ -87,6 +87,7 @@ mod tests {
             driver: String::new(),
             zero_copy: false,
             generic: false,
+            no_zero_copy: false,
         };
         sentence("wan4", &fact, Channels { rx, combined })
     }

@@ -196,6 +196,20 @@ fn the_keys_of_all_answers_are_frozen() {
             "neighbours neighbours.address neighbours.gateway neighbours.mac neighbours.packets \
              neighbours.port neighbours.state refused",
         ),
+        (
+            Query::Ports,
+            "ports ports.device ports.driver ports.ifindex ports.index ports.interface ports.mac ports.mode \
+             ports.mtu ports.name ports.no_zero_copy ports.offloads ports.queues ports.sockets ports.sockets.fill_ring_empty \
+             ports.sockets.rx_dropped ports.sockets.rx_invalid ports.sockets.rx_ring_full \
+             ports.sockets.tx_invalid ports.state ports.vlan ports.xdp ports.xdp.no_socket \
+             ports.xdp.not_our_mac ports.xdp.passed ports.xdp.redirected ports.xdp.seen",
+        ),
+        (
+            Query::Workers,
+            "workers workers.core workers.heartbeat_age_ms workers.idle workers.incarnation workers.parked \
+             workers.queues workers.queues.device workers.queues.queue workers.received workers.state \
+             workers.transmitted workers.turns workers.worker",
+        ),
         (Query::Tables, "ports segments set"),
         (Query::Alarms, "alarms alarms.name alarms.text"),
         (
@@ -238,6 +252,8 @@ fn every_key_is_documented() {
         Query::Neighbours,
         Query::Memory,
         Query::Alarms,
+        Query::Ports,
+        Query::Workers,
         Query::Tables,
     ] {
         let name = query.name();

@@ -52,6 +52,8 @@ pub(super) fn run(
 struct Facts {
     expected: u16,
     workers: u16,
+    cores: Vec<u16>,
+    spin: bool,
     ports: Vec<PortFact>,
     /// All ports have been told: from now on each is news.
     complete: bool,
@@ -148,7 +150,9 @@ impl Link {
     ) -> io::Result<Option<FromKeeper>> {
         Ok(match message {
             Message::Plan(plan) => {
-                self.facts = Facts { expected: plan.ports, workers: plan.workers, ..Facts::default() };
+                let cores = plan.cores.iter().copied().take(usize::from(plan.workers)).collect();
+                let (expected, workers, spin) = (plan.ports, plan.workers, plan.spin != 0);
+                self.facts = Facts { expected, workers, cores, spin, ..Facts::default() };
                 let text = descriptors.pop().ok_or_else(missing)?;
                 Some(FromKeeper::Config { text, path: self.config.clone() })
             }
@@ -233,6 +237,7 @@ impl Link {
             driver: port.driver.get(),
             zero_copy: port.flags & protocol::Port::ZERO_COPY != 0,
             generic: port.flags & protocol::Port::GENERIC != 0,
+            no_zero_copy: port.flags & protocol::Port::NO_ZERO_COPY != 0,
         };
         if self.facts.complete {
             return Some(FromKeeper::PortBack(fact));
@@ -244,6 +249,8 @@ impl Link {
                 ports: std::mem::take(&mut self.facts.ports),
                 workers: self.facts.workers,
                 door: false,
+                cores: std::mem::take(&mut self.facts.cores),
+                spin: self.facts.spin,
             })
         })
     }

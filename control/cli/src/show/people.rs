@@ -125,6 +125,74 @@ pub(super) fn memory(answer: &Value) -> String {
     format!("{tables}\n{}", list(rows(answer, "processes"), &columns))
 }
 
+/// `show ports`
+pub(super) fn ports(answer: &Value) -> String {
+    let ports = rows(answer, "ports");
+    let mut text = list(
+        ports,
+        &[
+            left("port", "/name"),
+            left("state", "/state"),
+            left("interface", "/interface"),
+            left("driver", "/driver"),
+            left("mode", "/mode"),
+            right("queues", "/queues"),
+            right("MTU", "/mtu"),
+            left("MAC", "/mac"),
+            right("to us", "/xdp/redirected"),
+            right("to the kernel", "/xdp/passed"),
+            right("no socket", "/xdp/no_socket"),
+        ],
+    );
+    for port in ports {
+        if port.get("no_zero_copy") == Some(&Value::Bool(true)) {
+            let name = cell(port.get("device"));
+            text.push_str(&format!("all ports run in copy mode: the driver of {name} has no zero-copy\n"));
+        }
+        for offload in rows(port, "offloads") {
+            let part = |key| cell(offload.get(key));
+            text.push_str(&format!(
+                "{}: {} is on: {}; `{}`\n",
+                cell(port.get("name")),
+                part("name"),
+                part("harm"),
+                part("mend")
+            ));
+        }
+    }
+    text
+}
+
+/// `show workers`
+pub(super) fn workers(answer: &Value) -> String {
+    let queues = |worker: &Value| {
+        let queue = |queue: &Value| format!("{}:{}", cell(queue.get("device")), cell(queue.get("queue")));
+        rows(worker, "queues").iter().map(queue).collect::<Vec<_>>().join(" ")
+    };
+    let workers: Vec<Value> = rows(answer, "workers")
+        .iter()
+        .map(|worker| {
+            let mut row = worker.clone();
+            row["queues"] = Value::String(queues(worker));
+            row
+        })
+        .collect();
+    list(
+        &workers,
+        &[
+            left("worker", "/worker"),
+            right("core", "/core"),
+            left("state", "/state"),
+            left("idle", "/idle"),
+            left("queues", "/queues"),
+            right("received", "/received"),
+            right("transmitted", "/transmitted"),
+            right("turns", "/turns"),
+            right("silent ms", "/heartbeat_age_ms"),
+        ],
+    )
+}
+
 /// The counters of the identity in its order: what comes in, then what becomes of it.
 const IDENTITY: [&str; 9] =
     ["received", "injected", "generated", "transmitted", "local", "punted", "dropped", "consumed", "held"];

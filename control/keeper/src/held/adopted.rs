@@ -82,8 +82,10 @@ impl Held {
         }
         let first = sorted.sockets.first().map(|(port, _)| *port).ok_or(lacks("the sockets"))?;
         let newest = sorted.sockets.iter().map(|(port, _)| port.number).max().unwrap_or(0);
+        let reason = sorted.sockets.iter().find(|(port, _)| port.flags & Port::NO_ZERO_COPY != 0);
         let held = Self {
             newest,
+            copy_because: reason.map(|(port, _)| port.name.get()),
             program_fd: share(&program.as_fd()).map_err(|_| lacks("room for descriptors"))?,
             maps: maps.fds().iter().map(share).collect::<Result<_, _>>().map_err(|_| lacks("maps"))?,
             program: Program::from_parts(program, maps),
