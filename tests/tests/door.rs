@@ -294,6 +294,32 @@ fn an_ipv4_route_into_the_door_leads_nowhere() {
     lab.assert_identity();
 }
 
+/// The door outlives its keeper, and the next keeper gives it to the next control.
+#[test]
+fn the_door_outlives_its_keeper() {
+    let mut lab = Running::first_light(FarEnd::RawSocket).expect("a running relay");
+    announced(&lab, true);
+    let relay = host(&lab, "relay").clone();
+    let index = relay.index("sixlane0").expect("an interface");
+    let monitor = Monitor::start(&lab, &relay);
+    lab.relay.kill_keeper().expect("killed");
+    let again = lab.world.relay().expect("another keeper");
+    eventually("the take-over", Deadline::seconds(10), || {
+        again.log().contains("is taken over").then_some(())
+    })
+    .unwrap_or_else(|_| panic!("{}", again.log()));
+    let killed = again.kill(Part::Control).expect("killed");
+    again.restarted(Part::Control, killed).expect("restarted");
+    relay.ip("-6 route add 2001:db8:ffff::/48 dev sixlane0").expect("a later route");
+    let monitored = || monitor.text().contains("2001:db8:ffff::/48").then_some(());
+    eventually("the monitor", Deadline::seconds(10), monitored).expect("it is told");
+    assert_eq!(relay.index("sixlane0").expect("an interface"), index, "it was made anew");
+    assert!(serves(&relay), "{}", again.log());
+    assert!(monitor.end().is_empty(), "the route went in between; {}", again.log());
+    let status = again.show_json(&["show", "status"]).expect("status");
+    assert_eq!(status["door"]["routes"][0], "2002::/16", "{status:#}");
+}
+
 /// `ip -6 monitor route`: what happened to the prefix in between.
 struct Monitor {
     child: std::process::Child,
