@@ -1,7 +1,8 @@
 //! The writer's memory: blocks of granules in growing segments.
 //!
-//! Blocks are powers of two of granules, at least two (a cache line). Freed blocks wait in a list of
-//! their size, so a steady state needs no new memory. All bookkeeping is in the writer's own heap.
+//! Blocks come in classes of size: one granule, then even numbers of granules (whole cache lines) with four
+//! steps to each doubling, so that at most a quarter of a block is unused. Freed blocks wait in a list of their
+//! class, so a steady state needs no new memory. All bookkeeping is in the writer's own heap.
 
 use std::sync::Arc;
 
@@ -18,22 +19,51 @@ pub(crate) fn now_ns() -> u64 {
     (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64).max(1)
 }
 
-/// A block: where it lies and the power of two of its granules.
+/// A block: where it lies and its class of size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Block {
     pub(crate) offset: Offset,
-    order: u8,
+    class: u8,
 }
 
-impl Block {
-    /// The block of `bytes` bytes (a power of two of granules) at `offset`.
-    pub(crate) const fn at(offset: Offset, bytes: usize) -> Self {
-        Self { offset, order: (bytes / GRANULE).trailing_zeros() as u8 }
+/// Classes 0..=4 have 1, 2, 4, 6 and 8 granules; each doubling after that has four steps.
+const CLASSES: usize = 5 + 4 * 18;
+
+/// The smallest class that holds `granules` (1 or more).
+const fn class_of(granules: usize) -> usize {
+    match granules {
+        0 | 1 => 0,
+        2 => 1,
+        3..=8 => granules.div_ceil(2),
+        _ => {
+            let doubling = (granules - 1).ilog2() as usize;
+            let step = 1 << (doubling - 2);
+            4 + 4 * (doubling - 3) + (granules - (1 << doubling)).div_ceil(step)
+        }
     }
 }
 
-/// Sizes go up to a whole segment: 2^21 granules.
-const ORDERS: usize = 22;
+/// Granules of a class.
+const fn granules_of(class: usize) -> usize {
+    match class {
+        0 => 1,
+        1..=4 => [2, 4, 6, 8][class - 1],
+        _ => {
+            let doubling = 3 + (class - 5) / 4;
+            (1 << doubling) + ((class - 5) % 4 + 1) * (1 << (doubling - 2))
+        }
+    }
+}
+
+const _: () = {
+    let mut granules = 1;
+    while granules < 4096 {
+        let class = class_of(granules);
+        assert!(granules_of(class) >= granules && (class == 0 || granules_of(class - 1) < granules));
+        granules += 1;
+    }
+    assert!(granules_of(CLASSES - 1) * GRANULE == SEGMENT_BYTES, "the largest class is a segment");
+};
 
 /// What freed memory is filled with when asked: as FIB entries, offsets beyond any arena.
 const POISON: u8 = 0xff;
@@ -50,7 +80,7 @@ pub(crate) struct Arena {
     /// The next never used byte of the segment in use, and that segment's end.
     fresh: usize,
     end: usize,
-    free: [Vec<Offset>; ORDERS],
+    free: [Vec<Offset>; CLASSES],
     used: usize,
     poison: bool,
     /// Greatest number of segments.
@@ -68,7 +98,7 @@ impl Arena {
             generation: now_ns(),
             fresh: 0,
             end: 0,
-            free: [const { Vec::new() }; ORDERS],
+            free: [const { Vec::new() }; CLASSES],
             used: 0,
             poison,
             limit: limit.clamp(1, ARENA_BYTES / SEGMENT_BYTES),
@@ -135,18 +165,26 @@ impl Arena {
         }
     }
 
-    /// A block of at least `bytes` bytes whose content is undefined.
+    /// A block of at least `bytes` bytes whose content is undefined. Of a granule or less it lies somewhere in
+    /// a cache line, else it begins one.
     pub(crate) fn allocate(&mut self, bytes: usize) -> Result<Block, TableError> {
-        let granules = bytes.div_ceil(GRANULE).next_power_of_two().max(2);
-        let order = granules.trailing_zeros() as usize;
-        let size = granules * GRANULE;
-        let list = self.free.get_mut(order).ok_or(TableError::ArenaFull)?;
+        let class = class_of(bytes.div_ceil(GRANULE));
+        let size = granules_of(class.min(CLASSES - 1)) * GRANULE;
+        let list = self.free.get_mut(class).ok_or(TableError::ArenaFull)?;
         let offset = match list.pop() {
             Some(offset) => offset,
+            None if class == 0 => self.half_line()?,
             None => self.fresh(size)?,
         };
         self.used += size;
-        Ok(Block { offset, order: order as u8 })
+        Ok(Block { offset, class: class as u8 })
+    }
+
+    /// The first half of a new cache line; the second waits in its list.
+    fn half_line(&mut self) -> Result<Offset, TableError> {
+        let offset = self.fresh(2 * GRANULE)?;
+        self.free[0].push(Offset::new(offset.granules() + 1));
+        Ok(offset)
     }
 
     /// `size` bytes that were never used; goes over to the next usable segment when one is full.
@@ -167,10 +205,10 @@ impl Arena {
 
     /// Puts what is left of a segment into the free lists, largest blocks first.
     fn give_rest(&mut self) {
-        for order in (1..ORDERS).rev() {
-            let size = GRANULE << order;
+        for class in (1..CLASSES).rev() {
+            let size = granules_of(class) * GRANULE;
             while self.fresh + size <= self.end {
-                self.free[order].push(Offset::new((self.fresh / GRANULE) as u32));
+                self.free[class].push(Offset::new((self.fresh / GRANULE) as u32));
                 self.fresh += size;
             }
         }
@@ -190,12 +228,12 @@ impl Arena {
 
     /// Takes a block back that no reader can see any more.
     pub(crate) fn free(&mut self, block: Block) {
-        let size = GRANULE << block.order;
+        let size = granules_of(usize::from(block.class)) * GRANULE;
         if self.poison {
             self.region.fill(block.offset.bytes(), size, POISON);
         }
         self.used -= size;
-        if let Some(list) = self.free.get_mut(block.order as usize) {
+        if let Some(list) = self.free.get_mut(usize::from(block.class)) {
             list.push(block.offset);
         }
     }

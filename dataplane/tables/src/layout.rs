@@ -154,7 +154,7 @@ pub(crate) struct ControlLine {
     reserved: [AtomicU32; 11],
 }
 
-/// What one generation consists of. Immutable but for the two FIB words, which change by single stores.
+/// What one generation consists of. Immutable.
 #[repr(C, align(64))]
 #[derive(Debug, FromBytes)]
 pub(crate) struct RootRecord {

@@ -160,8 +160,8 @@ fn peek(segment: &Segment) -> Result<SegmentHeader, SegmentError> {
 pub struct View<'a> {
     region: &'a Region,
     control: &'a ControlLine,
-    fib4: &'a fib::Root,
-    fib6: &'a fib::Root,
+    fib4: &'a fib::Root4,
+    fib6: &'a fib::Root6,
     settings: &'a Settings,
     bitmap: &'a Bitmap,
     ranges: &'a [ClassRange],
@@ -174,14 +174,12 @@ impl<'a> View<'a> {
     fn new(region: &'a Region, control: &'a ControlLine, root: Offset, reclaims: u64) -> Option<Self> {
         let root: &RootRecord = region.atomics(root.bytes())?;
         let place = |word: &AtomicU32| Offset::new(word.load(Ordering::Relaxed)).bytes();
-        // The FIB roots change while the record stands: acquire what their pages hold.
-        let page = |word: &AtomicU32| Offset::new(word.load(Ordering::Acquire)).bytes();
         let count = |word: &AtomicU32| word.load(Ordering::Relaxed) as usize;
         Some(Self {
             region,
             control,
-            fib4: region.atomics(page(&root.fib4))?,
-            fib6: region.atomics(page(&root.fib6))?,
+            fib4: region.atomics(place(&root.fib4))?,
+            fib6: region.atomics(place(&root.fib6))?,
             settings: region.record(place(&root.settings))?,
             bitmap: region.record(place(&root.class_bitmap))?,
             ranges: region.records(place(&root.class_ranges), count(&root.class_count))?,

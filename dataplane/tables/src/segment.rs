@@ -288,10 +288,10 @@ impl Region {
         Some(unsafe { slice::from_raw_parts(at.as_ptr(), count) })
     }
 
-    /// All mapped memory as words.
+    /// The memory that is mapped now, for a reader of many immutable records.
     #[inline]
-    pub(crate) fn words(&self) -> &[AtomicU32] {
-        self.atomic_slice(0, self.mapped() / size_of::<AtomicU32>()).unwrap_or_default()
+    pub(crate) fn window(&self) -> Window<'_> {
+        Window { base: self.base, bytes: self.mapped(), _mapped: core::marker::PhantomData }
     }
 
     /// A record that nobody writes while the reference lives: either it was written before the segment
@@ -340,6 +340,58 @@ impl Region {
         let words = self.atomic_slice::<AtomicU64>(offset, bytes.div_ceil(8))?;
         words.iter().for_each(|word| word.store(u64::from_ne_bytes([byte; 8]), Ordering::Relaxed));
         Some(())
+    }
+}
+
+/// What of a region was mapped at one moment: its records are found by one comparison each.
+#[derive(Clone, Copy)]
+pub(crate) struct Window<'a> {
+    base: NonNull<u8>,
+    bytes: usize,
+    _mapped: core::marker::PhantomData<&'a Region>,
+}
+
+impl<'a> Window<'a> {
+    /// Where the window begins, for vector loads (`fib::simd`).
+    #[inline]
+    pub(crate) fn base(self) -> *const u8 {
+        self.base.as_ptr()
+    }
+
+    /// Its size.
+    #[inline]
+    pub(crate) fn bytes(self) -> usize {
+        self.bytes
+    }
+
+    /// An immutable record (see [`Region::record`]) that begins at a granule. `None` for one that reaches
+    /// out of the window.
+    #[inline]
+    pub(crate) fn record<T: FromBytes + Immutable>(self, granule: usize) -> Option<&'a T> {
+        const { assert!(align_of::<T>() <= crate::layout::GRANULE) };
+        let offset = granule.checked_mul(crate::layout::GRANULE)?;
+        if offset.checked_add(size_of::<T>())? > self.bytes {
+            return None;
+        }
+        // SAFETY: offset < bytes, which are mapped behind base.
+        let at = unsafe { self.base.add(offset) }.cast::<T>();
+        // SAFETY: all of the T is mapped (above) while the region is borrowed; base is page-aligned and a
+        // granule a multiple of T's alignment; any bits are a T, and nobody writes them (`Region::record`).
+        Some(unsafe { at.as_ref() })
+    }
+
+    /// Two immutable half-words, `index` half-words from the window's begin. `None` outside of it.
+    #[inline]
+    pub(crate) fn halves(self, index: usize) -> Option<&'a [u16; 2]> {
+        let offset = index.checked_mul(2)?;
+        if offset.checked_add(4)? > self.bytes {
+            return None;
+        }
+        // SAFETY: offset < bytes, which are mapped behind base.
+        let at = unsafe { self.base.add(offset) }.cast::<[u16; 2]>();
+        // SAFETY: both half-words are mapped and aligned (base is page-aligned, offset even), and nobody
+        // writes them (`Region::record`).
+        Some(unsafe { at.as_ref() })
     }
 }
 

@@ -13,7 +13,7 @@ use zerocopy::IntoBytes;
 use crate::adjacency::{Adjacency, NextHopId};
 use crate::arena::{Arena, Block};
 use crate::classes::{self, ClassRange};
-use crate::fib::Fib;
+use crate::fib::{Family, Fib};
 use crate::layout::{ControlLine, Offset, RootRecord, WORKERS, at};
 use crate::quiescence::{Limbo, WorkerEpoch};
 use crate::segment::{Fixed, One, Pages, Segment, SegmentError};
@@ -163,7 +163,7 @@ impl TableWriter {
         control.token.store(arena.generation(), Ordering::Relaxed);
         let count = limits.adjacencies.clamp(1, 1 << 24) as usize + 1;
         let index = arena.store(vec![0u32; count].as_bytes())?;
-        let (fib4, fib6) = (Fib::new(&mut arena)?, Fib::new(&mut arena)?);
+        let (fib4, fib6) = (Fib::new(&mut arena, Family::V4)?, Fib::new(&mut arena, Family::V6)?);
         let settings = Settings { generation: 1, ..*settings };
         let current = Generation {
             record: arena.allocate(size_of::<RootRecord>())?,

@@ -1,145 +1,131 @@
-//! The writer's half of the FIB: routes as they were given (the RIB), and the trie made from them.
+//! The writer's half: routes as they were given (the RIB), and the nodes made from them.
 //!
-//! A change of one prefix rebuilds the entries that the prefix covers in the node where it ends, with
-//! everything below them. A single entry is stored in place; several are a copy of their node, published
-//! by one store into its parent. What that replaced is retired.
+//! Changes come in groups. Each /16 that a group touches is built anew as far as it is touched, in memory
+//! that no reader sees; when all of it is there, one store for each word of a root page makes it visible.
+//! What that replaced is retired.
 
-mod stage;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
-use std::collections::BTreeMap;
-
-use super::{CHILD, NODE_BITS, NODE_ENTRIES, ROOT_BITS, ROOT_ENTRIES, node};
+use super::encode::{Builder, runs};
+use super::sweep::{Level, Prefix, Route, sweep};
+use super::{CELL_WORDS, ROOT4, ROOT6, STRIDE, Value, Word};
 use crate::adjacency::NextHopId;
 use crate::arena::{Arena, Block};
-use crate::layout::Offset;
-use crate::sync::{AtomicU32, Ordering};
+use crate::layout::{GRANULE, Offset};
 use crate::writer::TableError;
 use zerocopy::IntoBytes;
 
-const NODE_BYTES: usize = NODE_ENTRIES * 4;
-const ROOT_BYTES: usize = ROOT_ENTRIES * 4;
+/// Ids that have a place in the table of identities, so that a /16 with one answer needs no cells.
+const IDENTITIES: usize = 1 << 16;
+/// A group with so many changes is judged to touch everything.
+const MANY: usize = 4096;
 
-/// A prefix of either family, its bits left-aligned (an IPv4 prefix fills the top 32).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Prefix {
-    pub(crate) bits: u128,
-    pub(crate) len: u8,
+/// Which family's tables these are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
 }
 
-impl Prefix {
-    /// The first `len` bits of `bits`.
-    pub(crate) fn new(bits: u128, len: u8) -> Self {
-        Self { bits: bits & !host_mask(len), len }
-    }
-
-    fn first(self) -> Self {
-        Self { bits: self.bits, len: 0 }
-    }
-
-    fn last(self) -> Self {
-        Self { bits: self.bits | host_mask(self.len), len: 128 }
-    }
-}
-
-fn host_mask(len: u8) -> u128 {
-    u128::MAX.checked_shr(u32::from(len)).unwrap_or(0)
-}
-
-/// Which entry of a page that decides the bits up to `end` (its last `width`) holds `bits`.
-fn index(bits: u128, end: u8, width: u8) -> usize {
-    (bits >> (128 - u32::from(end))) as usize & ((1 << width) - 1)
-}
-
-/// A page of the trie: where it lies and the bits it decides, `end - width..end`.
-#[derive(Clone, Copy)]
-struct Page {
-    offset: Offset,
-    end: u8,
-    width: u8,
-}
-
-/// Where a change is published.
+/// Equal stores that make a part of a change visible.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Link {
-    /// The word that holds the root's offset.
-    Root,
-    /// An entry: its byte offset in the arena.
-    Entry(usize),
+pub(crate) struct Store {
+    /// Where in the arena the first one goes, in bytes.
+    pub(crate) at: usize,
+    /// How many there are, one behind the other.
+    pub(crate) count: usize,
+    pub(crate) what: Stored,
 }
 
-/// A change that has been prepared: one store publishes it.
-#[derive(Debug)]
+/// What is stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stored {
+    /// Entries of the IPv6 root page.
+    Value(u32),
+    /// Words of the IPv4 root page.
+    Word(u64),
+}
+
+/// A group of changes that has been prepared.
+#[derive(Debug, Default)]
 pub(crate) struct Change {
-    pub(crate) link: Link,
-    pub(crate) value: u32,
-    /// Blocks that readers may see until they have passed the change.
+    /// What publishes it, in any order.
+    pub(crate) stores: Vec<Store>,
+    /// Blocks that readers may see until they have passed the stores.
     pub(crate) retired: Vec<Block>,
+    /// How many more routes use an id, or fewer.
+    pub(crate) uses: BTreeMap<NextHopId, i64>,
 }
 
-/// Routes and trie of one family.
+/// What stands for the routes in an area that are longer than it.
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    value: Value,
+    block: Option<Block>,
+}
+
+/// Routes and nodes of one family.
 #[derive(Debug)]
 pub(crate) struct Fib {
+    family: Family,
     rib: BTreeMap<Prefix, NextHopId>,
     /// How many routes there are of each length.
     lengths: [u32; 129],
-    root: Offset,
-    /// Changes that nobody sees yet; `root` is theirs meanwhile.
-    stage: Option<stage::Stage>,
+    /// How many routes longer than 16 bits each /16 has.
+    longer: Vec<u32>,
+    root: Block,
+    /// Half-words that hold their own number; IPv4 only.
+    identities: Block,
+    nodes: BTreeMap<Prefix, Node>,
 }
 
-/// Blocks made for a change that may still fail.
-struct Builder<'a> {
-    arena: &'a mut Arena,
-    made: Vec<Block>,
+/// The prefixes that a group changes.
+struct Touched {
+    /// Sorted.
+    prefixes: Vec<Prefix>,
+    /// Whether nothing is taken over from before.
+    everything: bool,
 }
 
-impl Builder<'_> {
-    fn store(&mut self, bytes: &[u8]) -> Result<Offset, TableError> {
-        let block = self.arena.store(bytes)?;
-        self.made.push(block);
-        Ok(block.offset)
-    }
-
-    /// Writes `routes` (sorted, parents before children) over `entries`, a part of a page that decides the
-    /// bits up to `end`, the first of which has the index `first`. Makes nodes for longer routes.
-    fn fill(
-        &mut self,
-        entries: &mut [u32],
-        first: usize,
-        (end, width): (u8, u8),
-        mut routes: &[(Prefix, NextHopId)],
-    ) -> Result<(), TableError> {
-        while let Some(((prefix, id), rest)) = routes.split_first() {
-            let place = index(prefix.bits, end, width) - first;
-            if prefix.len <= end {
-                let span = 1 << (end - prefix.len);
-                entries.iter_mut().skip(place).take(span).for_each(|entry| *entry = id.0);
-                routes = rest;
-                continue;
-            }
-            let below = routes.iter().take_while(|(p, _)| index(p.bits, end, width) - first == place).count();
-            let (inside, rest) = routes.split_at(below);
-            if let Some(entry) = entries.get_mut(place) {
-                let mut child = [*entry; NODE_ENTRIES];
-                self.fill(&mut child, 0, (end + NODE_BITS, NODE_BITS), inside)?;
-                *entry = CHILD | self.store(child.as_bytes())?.granules();
-            }
-            routes = rest;
-        }
-        Ok(())
-    }
+/// What a group has done to the nodes so far.
+struct Work<'a> {
+    builder: Builder<'a>,
+    touched: &'a Touched,
+    nodes: Vec<(Prefix, Option<Node>)>,
 }
+
+/// A change of one route: set (`Some`) or removed.
+pub(crate) type RouteChange = (Prefix, Option<NextHopId>);
 
 impl Fib {
     /// A FIB without routes, in `arena`.
-    pub(crate) fn new(arena: &mut Arena) -> Result<Self, TableError> {
-        let root = arena.store(vec![0u32; ROOT_ENTRIES].as_bytes())?;
-        Ok(Self { rib: BTreeMap::new(), lengths: [0; 129], root: root.offset, stage: None })
+    ///
+    /// # Errors
+    /// [`TableError::ArenaFull`].
+    pub(crate) fn new(arena: &mut Arena, family: Family) -> Result<Self, TableError> {
+        let (root, identities) = match family {
+            Family::V4 => {
+                let numbers: Vec<u16> = (0..=u16::MAX).chain([0; 2]).collect();
+                let identities = arena.store(numbers.as_bytes())?;
+                let nothing = uniform(identities, Value(0)).ok_or(TableError::ArenaFull)?;
+                (arena.store(vec![nothing.0; ROOT4].as_bytes())?, identities)
+            }
+            Family::V6 => {
+                let root = arena.store(vec![0u32; ROOT6].as_bytes())?;
+                (root, root)
+            }
+        };
+        let longer = vec![0; 1 << STRIDE];
+        let (rib, nodes) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { family, rib, lengths: [0; 129], longer, root, identities, nodes })
     }
 
     /// The root page, to be put into a root record.
     pub(crate) fn root(&self) -> Offset {
-        self.root
+        self.root.offset
     }
 
     /// Routes in force.
@@ -148,7 +134,7 @@ impl Fib {
     }
 
     /// Routes in force, sorted by address and length.
-    pub(crate) fn routes(&self) -> impl Iterator<Item = (Prefix, NextHopId)> + '_ {
+    pub(crate) fn routes(&self) -> impl Iterator<Item = Route> + '_ {
         self.rib.iter().map(|(prefix, id)| (*prefix, *id))
     }
 
@@ -158,13 +144,55 @@ impl Fib {
     }
 
     /// The longest route, shorter than `limit`, that covers `bits`.
-    pub(crate) fn covering(&self, bits: u128, limit: u8) -> Option<(Prefix, NextHopId)> {
-        (0..limit).rev().filter(|len| self.lengths.get(usize::from(*len)).is_some_and(|n| *n > 0)).find_map(
-            |len| {
-                let prefix = Prefix::new(bits, len);
-                self.get(prefix).map(|id| (prefix, id))
-            },
-        )
+    pub(crate) fn covering(&self, bits: u128, limit: u8) -> Option<Route> {
+        let used = |len: &u8| self.lengths.get(usize::from(*len)).is_some_and(|routes| *routes > 0);
+        (0..limit).rev().filter(used).find_map(|len| {
+            let prefix = Prefix::new(bits, len);
+            self.get(prefix).map(|id| (prefix, id))
+        })
+    }
+
+    /// Sets and removes routes, in order, and prepares what that changes. The caller publishes it at once.
+    ///
+    /// # Errors
+    /// [`TableError::ArenaFull`]: routes and nodes are as before.
+    pub(crate) fn apply(
+        &mut self,
+        arena: &mut Arena,
+        changes: &[RouteChange],
+    ) -> Result<Change, TableError> {
+        let mut undo = Vec::new();
+        let mut change = Change::default();
+        for &(prefix, id) in changes {
+            let old = self.put(prefix, id);
+            if old != id {
+                undo.push((prefix, old));
+                old.into_iter().for_each(|old| *change.uses.entry(old).or_default() -= 1);
+                id.into_iter().for_each(|id| *change.uses.entry(id).or_default() += 1);
+            }
+        }
+        let touched = Touched::new(&undo, self.rib.len());
+        let mut work = Work { builder: Builder::new(arena), touched: &touched, nodes: Vec::new() };
+        match self.prepare(&mut work, &mut change) {
+            Ok(()) => {
+                for (area, node) in work.nodes {
+                    let old = match node {
+                        Some(node) => self.nodes.insert(area, node),
+                        None => self.nodes.remove(&area),
+                    };
+                    change.retired.extend(old.and_then(|node| node.block));
+                }
+                Ok(change)
+            }
+            Err(error) => {
+                let Builder { arena, made } = work.builder;
+                made.into_iter().for_each(|block| arena.free(block));
+                for (prefix, old) in undo.into_iter().rev() {
+                    self.put(prefix, old);
+                }
+                Err(error)
+            }
+        }
     }
 
     fn put(&mut self, prefix: Prefix, id: Option<NextHopId>) -> Option<NextHopId> {
@@ -172,125 +200,227 @@ impl Fib {
             Some(id) => self.rib.insert(prefix, id),
             None => self.rib.remove(&prefix),
         };
+        let more = u32::from(id.is_some()).wrapping_sub(u32::from(old.is_some()));
         if let Some(count) = self.lengths.get_mut(usize::from(prefix.len)) {
-            *count = *count + u32::from(id.is_some()) - u32::from(old.is_some());
+            *count = count.wrapping_add(more);
+        }
+        if prefix.len > STRIDE
+            && let Some(count) = self.longer.get_mut(prefix.slot(STRIDE, STRIDE) as usize)
+        {
+            *count = count.wrapping_add(more);
         }
         old
     }
 
-    /// Sets (`Some`) or removes (`None`) a route and prepares the trie's change. `None` when nothing
-    /// changes. The caller publishes the change at once.
-    ///
-    /// # Errors
-    /// [`TableError::ArenaFull`]: routes and trie are as before.
-    pub(crate) fn change(
-        &mut self,
-        arena: &mut Arena,
-        prefix: Prefix,
-        id: Option<NextHopId>,
-    ) -> Result<Option<Change>, TableError> {
-        let old = self.put(prefix, id);
-        if old == id {
-            return Ok(None);
-        }
-        let mut builder = Builder { arena, made: Vec::new() };
-        match self.prepare(&mut builder, prefix) {
-            Ok(change) => {
-                if matches!(change.link, Link::Root) {
-                    self.root = Offset::new(change.value);
-                }
-                Ok(Some(change))
-            }
-            Err(error) => {
-                let Builder { arena, made } = builder;
-                made.into_iter().for_each(|block| arena.free(block));
-                self.put(prefix, old);
-                Err(error)
+    /// Builds every /16 that is touched.
+    fn prepare(&self, work: &mut Work<'_>, change: &mut Change) -> Result<(), TableError> {
+        let mut next = 0;
+        for prefix in &work.touched.prefixes {
+            let first = prefix.slot(STRIDE, STRIDE);
+            let count = 1 << STRIDE.saturating_sub(prefix.len);
+            let range = first.max(next)..first + count;
+            if !range.is_empty() {
+                next = range.end;
+                self.slots(work, range, change)?;
             }
         }
+        self.forget(work);
+        Ok(())
     }
 
-    /// The page in which `prefix` is to be changed, and where its offset is stored.
-    fn page_of(&self, arena: &Arena, prefix: Prefix) -> (Page, Link) {
-        let mut page = Page { offset: self.root, end: ROOT_BITS, width: ROOT_BITS };
-        let mut link = Link::Root;
-        while let Some((at, child)) = self.page_below(arena, page, prefix) {
-            link = Link::Entry(at);
-            page = Page { offset: child, end: page.end + NODE_BITS, width: NODE_BITS };
-        }
-        (page, link)
-    }
-
-    /// The node below `page` in which `prefix` is to be changed, and where its offset is stored; `None` when
-    /// `page` itself is to be changed.
-    fn page_below(&self, arena: &Arena, page: Page, prefix: Prefix) -> Option<(usize, Offset)> {
-        if prefix.len <= page.end {
-            return None;
-        }
-        let at = page.offset.bytes() + index(prefix.bits, page.end, page.width) * 4;
-        let entry = words(arena, at, 1).first().map_or(0, |word| word.load(Ordering::Relaxed));
-        // A node without routes of its own is not changed but replaced by its parent's entry.
-        let is_node = entry & CHILD != 0 && self.has_below(Prefix::new(prefix.bits, page.end));
-        is_node.then(|| (at, Offset::new(entry & !CHILD)))
-    }
-
-    /// Whether there are routes longer than `prefix` inside it.
-    fn has_below(&self, prefix: Prefix) -> bool {
-        self.rib.range(prefix.first()..=prefix.last()).any(|(route, _)| route.len > prefix.len)
-    }
-
-    /// The entries of `page` that `prefix` covers, from the index of the first on, as the routes have them.
-    fn entries(
+    /// Builds a range of /16.
+    fn slots(
         &self,
-        builder: &mut Builder<'_>,
-        page: Page,
-        prefix: Prefix,
-    ) -> Result<(usize, Vec<u32>), TableError> {
-        let area = Prefix::new(prefix.bits, prefix.len.min(page.end));
-        let first = index(area.bits, page.end, page.width);
-        let routes: Vec<_> = (self.rib.range(area.first()..=area.last()))
-            .filter(|(route, _)| route.len >= area.len)
-            .map(|(route, id)| (*route, *id))
-            .collect();
-        let inherited = self.covering(area.bits, area.len).map_or(0, |(_, id)| id.0);
-        let mut fresh = vec![inherited; 1 << (page.end - area.len)];
-        builder.fill(&mut fresh, first, (page.end, page.width), &routes)?;
-        Ok((first, fresh))
+        work: &mut Work<'_>,
+        range: Range<u32>,
+        change: &mut Change,
+    ) -> Result<(), TableError> {
+        let at = |slot: u32| Prefix { bits: u128::from(slot) << 112, len: STRIDE };
+        // What holds at a slot changes only where a route of at most 16 bits begins or ends.
+        let (mut inherited, mut until) = (Value(0), range.start);
+        let mut slot = range.start;
+        while slot < range.end {
+            if slot >= until {
+                (inherited, until) = self.inherited(slot);
+            }
+            let plain = self.plain(slot, until.min(range.end));
+            if plain > 0
+                && let Some(what) = self.uniform(inherited)
+            {
+                change.stores.push(self.store(slot, plain, what));
+                slot += plain;
+                continue;
+            }
+            let routes = self.inside(at(slot));
+            match self.family {
+                Family::V6 => {
+                    let value = self.area(work, at(slot), &routes, inherited)?;
+                    change.stores.push(self.store(slot, 1, Stored::Value(value.0)));
+                }
+                Family::V4 => self.cells(work, at(slot), &routes, inherited, change)?,
+            }
+            slot += 1;
+        }
+        Ok(())
     }
 
-    fn prepare(&self, builder: &mut Builder<'_>, prefix: Prefix) -> Result<Change, TableError> {
-        let (page, link) = self.page_of(builder.arena, prefix);
-        let (first, fresh) = self.entries(builder, page, prefix)?;
-        let (at, count) = (page.offset.bytes() + first * 4, fresh.len());
-        let mut retired = Vec::new();
-        for entry in words(builder.arena, at, count) {
-            nodes_below(builder.arena, entry.load(Ordering::Relaxed), &mut retired);
+    /// How many slots from `slot` on, before `end`, have no longer routes and no node.
+    fn plain(&self, slot: u32, end: u32) -> u32 {
+        let longer = self.longer.get(slot as usize..end as usize).unwrap_or_default();
+        let plain = longer.iter().take_while(|count| **count == 0).count() as u32;
+        let bits = u128::from(slot) << 112;
+        let node = self.nodes.range(Prefix { bits, len: 0 }..).next();
+        node.map_or(plain, |(area, _)| plain.min(area.slot(STRIDE, STRIDE) - slot))
+    }
+
+    /// What stands in a root page for a slot with one answer; `None` when that needs cells.
+    fn uniform(&self, value: Value) -> Option<Stored> {
+        match self.family {
+            Family::V4 => uniform(self.identities, value).map(|word| Stored::Word(word.0)),
+            Family::V6 => Some(Stored::Value(value.0)),
         }
-        if let [value] = fresh[..] {
-            return Ok(Change { link: Link::Entry(at), value, retired });
+    }
+
+    /// The stores of `slots` slots that have the same entry.
+    fn store(&self, slot: u32, slots: u32, what: Stored) -> Store {
+        let root = self.root.offset.bytes();
+        let (slot, slots) = (slot as usize, slots as usize);
+        match what {
+            Stored::Value(_) => Store { at: root + slot * 4, count: slots, what },
+            Stored::Word(_) => Store { at: root + slot * CELL_WORDS * 8, count: slots * CELL_WORDS, what },
         }
-        let old = words(builder.arena, page.offset.bytes(), 1 << page.width);
-        let mut copy: Vec<u32> = old.iter().map(|entry| entry.load(Ordering::Relaxed)).collect();
-        copy.iter_mut().skip(first).zip(&fresh).for_each(|(to, from)| *to = *from);
-        let offset = builder.store(copy.as_bytes())?.granules();
-        let is_root = matches!(link, Link::Root);
-        retired.push(Block::at(page.offset, if is_root { ROOT_BYTES } else { NODE_BYTES }));
-        Ok(Change { link, value: if is_root { offset } else { CHILD | offset }, retired })
+    }
+
+    /// What a /16 inherits, and the next slot at which that may be different.
+    fn inherited(&self, slot: u32) -> (Value, u32) {
+        let bits = u128::from(slot) << 112;
+        let begin = self.next_begin(bits);
+        let Some((route, id)) = self.covering(bits, STRIDE + 1) else { return (Value(0), begin) };
+        let end = route.slot(STRIDE, STRIDE) + (1 << (STRIDE - route.len));
+        (Value(id.0), end.min(begin))
+    }
+
+    /// The slot of the first route that begins behind the one at `bits`.
+    fn next_begin(&self, bits: u128) -> u32 {
+        let Some(behind) = bits.checked_add(1 << 112) else { return 1 << STRIDE };
+        let next = self.rib.range(Prefix { bits: behind, len: 0 }..).next();
+        next.map_or(1 << STRIDE, |(route, _)| route.slot(STRIDE, STRIDE))
+    }
+
+    /// Routes in an area that are longer than it.
+    fn inside(&self, area: Prefix) -> Vec<Route> {
+        let range = self.rib.range(area.first()..=area.last());
+        range.filter(|(route, _)| route.len > area.len).map(|(route, id)| (*route, *id)).collect()
+    }
+
+    /// What stands for an area: a next hop where one answer holds, else a node.
+    fn area(
+        &self,
+        work: &mut Work<'_>,
+        area: Prefix,
+        routes: &[Route],
+        inherited: Value,
+    ) -> Result<Value, TableError> {
+        if routes.is_empty() {
+            return Ok(inherited);
+        }
+        if let Some(node) = self.nodes.get(&area).filter(|_| !work.touched.touches(area)) {
+            return Ok(node.value);
+        }
+        let level = match self.family {
+            Family::V4 => Level { end: area.len + 8, width: 8 },
+            Family::V6 => Level::below(area.len),
+        };
+        let intervals = sweep(routes, level, inherited, |inside, inherited| {
+            let bits = inside.first().map_or(0, |(route, _)| route.bits);
+            self.area(work, Prefix::new(bits, level.end), inside, inherited)
+        })?;
+        let (value, block) = work.builder.node(&intervals)?;
+        work.nodes.push((area, Some(Node { value, block })));
+        Ok(value)
+    }
+
+    /// The words of an IPv4 /16, and its cells.
+    fn cells(
+        &self,
+        work: &mut Work<'_>,
+        area: Prefix,
+        routes: &[Route],
+        inherited: Value,
+        change: &mut Change,
+    ) -> Result<(), TableError> {
+        let level = Level { end: area.len + 8, width: 8 };
+        let intervals = sweep(routes, level, inherited, |inside, inherited| {
+            let bits = inside.first().map_or(0, |(route, _)| route.bits);
+            self.area(work, Prefix::new(bits, level.end), inside, inherited)
+        })?;
+        let slot = area.slot(STRIDE, STRIDE);
+        let one = match intervals.as_slice() {
+            [(_, value)] => self.uniform(*value),
+            _ => None,
+        };
+        let mut node = None;
+        if let Some(what) = one {
+            change.stores.push(self.store(slot, 1, what));
+        } else {
+            let (words, block) = work.builder.cells(&runs(intervals.as_slice(), CELL_WORDS))?;
+            node = Some(Node { value: Value::CORRUPT, block: Some(block) });
+            let first = self.store(slot, 1, Stored::Word(0));
+            change.stores.extend(words.into_iter().enumerate().map(|(index, word)| Store {
+                at: first.at + index * 8,
+                count: 1,
+                what: Stored::Word(word),
+            }));
+        }
+        if node.is_some() || self.nodes.contains_key(&area) {
+            work.nodes.push((area, node));
+        }
+        Ok(())
+    }
+
+    /// Nodes of areas whose longer routes are all gone.
+    fn forget(&self, work: &mut Work<'_>) {
+        let mut gone = BTreeSet::new();
+        for prefix in &work.touched.prefixes {
+            let mut len = STRIDE;
+            while len < prefix.len {
+                let area = Prefix::new(prefix.bits, len);
+                let cells = self.family == Family::V4 && len == STRIDE;
+                if !cells && self.nodes.contains_key(&area) && !self.has_longer(area) {
+                    gone.insert(area);
+                }
+                len += if self.family == Family::V4 { 8 } else { STRIDE };
+            }
+        }
+        work.nodes.extend(gone.into_iter().map(|area| (area, None)));
+    }
+
+    fn has_longer(&self, area: Prefix) -> bool {
+        self.rib.range(area.first()..=area.last()).any(|(route, _)| route.len > area.len)
     }
 }
 
-/// `count` entries from byte `at` of the arena. The writer asks only for what it wrote, so they are there.
-fn words(arena: &Arena, at: usize, count: usize) -> &[AtomicU32] {
-    arena.region().atomic_slice(at, count).unwrap_or_default()
+impl Touched {
+    fn new(changes: &[RouteChange], routes: usize) -> Self {
+        let mut prefixes: Vec<_> = changes.iter().map(|(prefix, _)| *prefix).collect();
+        prefixes.sort_unstable();
+        prefixes.dedup();
+        let everything = prefixes.len() > MANY && prefixes.len() > routes / 8;
+        Self { prefixes, everything }
+    }
+
+    /// Whether a change lies in an area or covers it.
+    fn touches(&self, area: Prefix) -> bool {
+        let inside = self.prefixes.partition_point(|prefix| *prefix < area.first());
+        self.everything
+            || self.prefixes.get(inside).is_some_and(|prefix| *prefix <= area.last())
+            || (0..area.len).any(|len| self.prefixes.binary_search(&Prefix::new(area.bits, len)).is_ok())
+    }
 }
 
-/// Adds the node that `entry` names, and those below it.
-fn nodes_below(arena: &Arena, entry: u32, blocks: &mut Vec<Block>) {
-    if entry & CHILD == 0 {
-        return;
-    }
-    blocks.push(Block::at(Offset::new(entry & !CHILD), NODE_BYTES));
-    for child in node(arena.region(), entry).into_iter().flatten() {
-        nodes_below(arena, child.load(Ordering::Relaxed), blocks);
-    }
+/// The word of 32 slots with one answer, which has its place among the identities.
+fn uniform(identities: Block, value: Value) -> Option<Word> {
+    let id = value.0 as usize;
+    (id < IDENTITIES).then(|| identities.offset.granules() as usize * (GRANULE / 2) + id)
+        .and_then(|place| Word::new(1, place, false))
 }

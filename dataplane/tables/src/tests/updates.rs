@@ -171,6 +171,8 @@ fn a_million_updates_under_a_reader() {
         reader.join().unwrap()
     });
     assert!(batches > 1000, "the reader was at work all the time ({batches} batches)");
+    [net4(0, 0)].iter().for_each(|net| writer.set_route4(*net, ids[0]).unwrap());
+    [net6(0, 0)].iter().for_each(|net| writer.set_route6(*net, ids[0]).unwrap());
     live.v4.iter().for_each(|net| writer.remove_route4(*net).unwrap());
     live.v6.iter().for_each(|net| writer.remove_route6(*net).unwrap());
     writer.collect(&[epoch.reader()]);
@@ -183,14 +185,16 @@ fn a_million_updates_under_a_reader() {
 fn a_stuck_reader_stops_publication_and_nothing_else() {
     let mut writer = writer();
     let ids = add_named(&mut writer, 2);
-    writer.set_route4(net4(0, 0), ids[0]).unwrap();
+    // Every change of a /48 among so many is a new node of more than 16 KiB.
+    let crowd: Vec<_> = (0..2000).map(|n| (net6(FIXED6 ^ n << 80, 48), Some(ids[n as usize % 2]))).collect();
+    writer.change_routes6(&crowd).unwrap();
     let tables = attach(&writer);
     let epoch = EpochLine::default();
     epoch.go_online(tables.token());
+    let one = net6(FIXED6, 48);
     let mut refused = 0;
     for number in 0..1_000_000u32 {
-        // A default route is a new root page of 256 KiB each time.
-        if let Err(error) = writer.set_route4(net4(0, 0), ids[number as usize % 2]) {
+        if let Err(error) = writer.set_route6(one, ids[number as usize % 2]) {
             assert!(matches!(error, TableError::ArenaFull));
             refused += 1;
         }
@@ -200,11 +204,11 @@ fn a_stuck_reader_stops_publication_and_nothing_else() {
         }
     }
     assert_eq!(refused, 3, "memory of a stuck reader is bounded");
-    let in_force = writer.longest_match4(Ipv4Addr::LOCALHOST).unwrap().1;
-    assert_eq!(look4(&tables, 1), in_force, "the old tables stay in force");
+    let in_force = writer.longest_match6(one.addr()).unwrap().1;
+    assert_eq!(look6(&tables, FIXED6), in_force, "the old tables stay in force");
     epoch.quiesce(tables.token());
     writer.collect(&[epoch.reader()]);
     assert_eq!(writer.memory().waiting, 0);
-    writer.set_route4(net4(0, 0), ids[0]).unwrap();
-    assert_eq!(look4(&tables, 1), ids[0]);
+    writer.set_route6(one, ids[0]).unwrap();
+    assert_eq!(look6(&tables, FIXED6), ids[0]);
 }

@@ -1,22 +1,17 @@
 //! Routes, as their one writer changes and reads them.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::{Retired, TableError, TableWriter};
 use crate::adjacency::NextHopId;
-use crate::fib::{Change, Fib, Link, Prefix};
-use crate::sync::Ordering;
-
-/// Which family's tables a change is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Family {
-    V4,
-    V6,
-}
+use crate::fib::{Family, Fib, Prefix, RouteChange, Store, Stored};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 impl TableWriter {
+
     /// Sets the route of an IPv4 prefix (host bits are ignored), new or not.
     ///
     /// # Errors
@@ -39,7 +34,7 @@ impl TableWriter {
     /// # Errors
     /// [`TableError::ArenaFull`]: the route stays in force.
     pub fn remove_route4(&mut self, prefix: Ipv4Net) -> Result<(), TableError> {
-        self.change_route(Family::V4, key4(prefix), None)
+        self.change_routes(Family::V4, &[(key4(prefix), None)])
     }
 
     /// Removes the route of an IPv6 prefix; without one nothing happens.
@@ -47,7 +42,7 @@ impl TableWriter {
     /// # Errors
     /// [`TableError::ArenaFull`]: the route stays in force.
     pub fn remove_route6(&mut self, prefix: Ipv6Net) -> Result<(), TableError> {
-        self.change_route(Family::V6, key6(prefix), None)
+        self.change_routes(Family::V6, &[(key6(prefix), None)])
     }
 
     /// IPv4 routes in force, by address and length.
@@ -81,64 +76,77 @@ impl TableWriter {
         }
     }
 
-    fn set_route(&mut self, family: Family, prefix: Prefix, id: NextHopId) -> Result<(), TableError> {
-        if self.entry(id).is_none() {
-            return Err(TableError::UnknownNextHop(id));
-        }
-        let (fib, limit) = self.fib(family);
-        if fib.len() >= limit && fib.get(prefix).is_none() {
-            return Err(TableError::RouteLimit(limit));
-        }
-        self.change_route(family, prefix, Some(id))
+    /// Sets (`Some`) and removes IPv4 routes, in order, all together: what several changes touch is built
+    /// once. A reader sees for each address what held before or what holds after all of them.
+    ///
+    /// # Errors
+    /// As for [`TableWriter::set_route4`]: then none is made.
+    pub fn change_routes4(&mut self, changes: &[(Ipv4Net, Option<NextHopId>)]) -> Result<(), TableError> {
+        let changes: Vec<_> = changes.iter().map(|(prefix, id)| (key4(*prefix), *id)).collect();
+        self.change_routes(Family::V4, &changes)
     }
 
-    fn change_route(
-        &mut self,
-        family: Family,
-        prefix: Prefix,
-        id: Option<NextHopId>,
-    ) -> Result<(), TableError> {
-        let old = self.fib(family).0.get(prefix);
+    /// Sets and removes IPv6 routes, as [`TableWriter::change_routes4`].
+    ///
+    /// # Errors
+    /// As for [`TableWriter::set_route4`]: then none is made.
+    pub fn change_routes6(&mut self, changes: &[(Ipv6Net, Option<NextHopId>)]) -> Result<(), TableError> {
+        let changes: Vec<_> = changes.iter().map(|(prefix, id)| (key6(*prefix), *id)).collect();
+        self.change_routes(Family::V6, &changes)
+    }
+
+    fn set_route(&mut self, family: Family, prefix: Prefix, id: NextHopId) -> Result<(), TableError> {
+        self.change_routes(family, &[(prefix, Some(id))])
+    }
+
+    fn change_routes(&mut self, family: Family, changes: &[RouteChange]) -> Result<(), TableError> {
+        for id in changes.iter().filter_map(|(_, id)| *id) {
+            if self.entry(id).is_none() {
+                return Err(TableError::UnknownNextHop(id));
+            }
+        }
+        let (fib, limit) = self.fib(family);
+        if fib.len() + changes.len() > limit {
+            // Only now is it worth while to know how many there will be.
+            let set: BTreeMap<_, _> = changes.iter().copied().collect();
+            let more = set.iter().filter(|(prefix, id)| id.is_some() && fib.get(**prefix).is_none()).count();
+            let less = set.iter().filter(|(prefix, id)| id.is_none() && fib.get(**prefix).is_some()).count();
+            if fib.len() + more > limit + less && more > less {
+                return Err(TableError::RouteLimit(limit));
+            }
+        }
         let fib = match family {
             Family::V4 => &mut self.fib4,
             Family::V6 => &mut self.fib6,
         };
-        if self.staging {
-            if fib.stage(&mut self.arena, prefix, id)? {
-                self.count_route(old, id);
-            }
-            return Ok(());
-        }
-        let Some(change) = fib.change(&mut self.arena, prefix, id)? else { return Ok(()) };
-        self.count_route(old, id);
-        self.publish_change(family, change);
-        Ok(())
-    }
-
-    /// A route led to `old` and leads to `id` now.
-    pub(super) fn count_route(&mut self, old: Option<NextHopId>, id: Option<NextHopId>) {
-        for (id, one) in [(id, 1), (old, u32::MAX)] {
-            if let Some(entry) =
-                id.and_then(|id| self.adjacencies.get_mut(id.0 as usize)).and_then(Option::as_mut)
-            {
-                entry.routes = entry.routes.wrapping_add(one);
+        let change = fib.apply(&mut self.arena, changes)?;
+        for (id, more) in change.uses {
+            if let Some(entry) = self.adjacencies.get_mut(id.0 as usize).and_then(Option::as_mut) {
+                entry.routes = u32::try_from(i64::from(entry.routes) + more).unwrap_or(0);
             }
         }
-    }
-
-    /// The one store that makes a FIB change visible.
-    fn publish_change(&mut self, family: Family, change: Change) {
-        let word = match (change.link, family) {
-            (Link::Root, Family::V4) => Some(&self.root.fib4),
-            (Link::Root, Family::V6) => Some(&self.root.fib6),
-            (Link::Entry(at), _) => self.arena.region().atomics(at),
-        };
-        if let Some(word) = word {
-            word.store(change.value, Ordering::Release);
+        for store in change.stores {
+            self.publish_store(store);
         }
         if !change.retired.is_empty() {
             change.retired.into_iter().for_each(|block| self.limbo.retire(Retired::Block(block)));
             self.limbo.publish(&self.control.token);
+        }
+        Ok(())
+    }
+
+    /// Makes a part of a change visible.
+    fn publish_store(&self, store: Store) {
+        let region = self.arena.region();
+        match store.what {
+            Stored::Value(value) => {
+                let entries = region.atomic_slice::<AtomicU32>(store.at, store.count);
+                entries.into_iter().flatten().for_each(|entry| entry.store(value, Ordering::Release));
+            }
+            Stored::Word(value) => {
+                let words = region.atomic_slice::<AtomicU64>(store.at, store.count);
+                words.into_iter().flatten().for_each(|word| word.store(value, Ordering::Release));
+            }
         }
     }
 }
