@@ -26,6 +26,13 @@ pub(crate) struct Block {
     class: u8,
 }
 
+impl Block {
+    /// Its size in bytes, which may be more than was asked for.
+    pub(crate) const fn bytes(self) -> usize {
+        granules_of(self.class as usize) * GRANULE
+    }
+}
+
 /// Classes 0..=4 have 1, 2, 4, 6 and 8 granules; each doubling after that has four steps.
 const CLASSES: usize = 5 + 4 * 18;
 
@@ -228,7 +235,7 @@ impl Arena {
 
     /// Takes a block back that no reader can see any more.
     pub(crate) fn free(&mut self, block: Block) {
-        let size = granules_of(usize::from(block.class)) * GRANULE;
+        let size = block.bytes();
         if self.poison {
             self.region.fill(block.offset.bytes(), size, POISON);
         }

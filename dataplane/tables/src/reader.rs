@@ -199,14 +199,26 @@ impl<'a> View<'a> {
     /// answers as both slices have; damage answers [`NextHopId::CORRUPT`].
     #[inline]
     pub fn lookup4_batch(&self, keys: &[u32], out: &mut [NextHopId]) {
-        fib::look_up4(self.region, self.fib4, keys, out);
+        fib::look_up4(fib::Level::best(), self.region, self.fib4, keys, out);
     }
 
     /// Looks up IPv6 addresses, given as their upper and lower halves in host order; otherwise as
     /// [`View::lookup4_batch`].
     #[inline]
     pub fn lookup6_batch(&self, hi: &[u64], lo: &[u64], out: &mut [NextHopId]) {
-        fib::look_up6(self.region, self.fib6, hi, lo, out);
+        fib::look_up6(fib::Level::best(), self.region, self.fib6, (hi, lo), out);
+    }
+
+    /// The same with vector instructions that are not the best that this processor has.
+    #[cfg(test)]
+    pub(crate) fn lookup4_at(&self, level: fib::Level, keys: &[u32], out: &mut [NextHopId]) {
+        fib::look_up4(level, self.region, self.fib4, keys, out);
+    }
+
+    /// The same with vector instructions that are not the best that this processor has.
+    #[cfg(test)]
+    pub(crate) fn lookup6_at(&self, level: fib::Level, keys: (&[u64], &[u64]), out: &mut [NextHopId]) {
+        fib::look_up6(level, self.region, self.fib6, keys, out);
     }
 
     /// What to do with packets of a next hop. `None` for no route, and for damage:

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::encode::{Builder, runs};
 use super::sweep::{Level, Prefix, Route, sweep};
-use super::{CELL_WORDS, ROOT4, ROOT6, STRIDE, Value, Word};
+use super::{CELL_WORDS, ROOT4, ROOT6, STRIDE, Value, Word, kind};
 use crate::adjacency::NextHopId;
 use crate::arena::{Arena, Block};
 use crate::layout::{GRANULE, Offset};
@@ -20,6 +20,9 @@ use zerocopy::IntoBytes;
 const IDENTITIES: usize = 1 << 16;
 /// A group with so many changes is judged to touch everything.
 const MANY: usize = 4096;
+
+/// After so many routes below one node it is looked whether the others can be passed over.
+const JUMP: u32 = 16;
 
 /// Which family's tables these are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,11 +159,7 @@ impl Fib {
     ///
     /// # Errors
     /// [`TableError::ArenaFull`]: routes and nodes are as before.
-    pub(crate) fn apply(
-        &mut self,
-        arena: &mut Arena,
-        changes: &[RouteChange],
-    ) -> Result<Change, TableError> {
+    pub(crate) fn apply(&mut self, arena: &mut Arena, changes: &[RouteChange]) -> Result<Change, TableError> {
         let mut undo = Vec::new();
         let mut change = Change::default();
         for &(prefix, id) in changes {
@@ -229,12 +228,7 @@ impl Fib {
     }
 
     /// Builds a range of /16.
-    fn slots(
-        &self,
-        work: &mut Work<'_>,
-        range: Range<u32>,
-        change: &mut Change,
-    ) -> Result<(), TableError> {
+    fn slots(&self, work: &mut Work<'_>, range: Range<u32>, change: &mut Change) -> Result<(), TableError> {
         let at = |slot: u32| Prefix { bits: u128::from(slot) << 112, len: STRIDE };
         // What holds at a slot changes only where a route of at most 16 bits begins or ends.
         let (mut inherited, mut until) = (Value(0), range.start);
@@ -251,13 +245,18 @@ impl Fib {
                 slot += plain;
                 continue;
             }
-            let routes = self.inside(at(slot));
             match self.family {
                 Family::V6 => {
-                    let value = self.area(work, at(slot), &routes, inherited)?;
+                    let value = match self.patched(work, at(slot))? {
+                        Some(value) => value,
+                        None => {
+                            let routes = self.inside(work, at(slot));
+                            self.area(work, at(slot), &routes, inherited)?
+                        }
+                    };
                     change.stores.push(self.store(slot, 1, Stored::Value(value.0)));
                 }
-                Family::V4 => self.cells(work, at(slot), &routes, inherited, change)?,
+                Family::V4 => self.cells(work, at(slot), inherited, change)?,
             }
             slot += 1;
         }
@@ -307,10 +306,68 @@ impl Fib {
         next.map_or(1 << STRIDE, |(route, _)| route.slot(STRIDE, STRIDE))
     }
 
-    /// Routes in an area that are longer than it.
-    fn inside(&self, area: Prefix) -> Vec<Route> {
-        let range = self.rib.range(area.first()..=area.last());
-        range.filter(|(route, _)| route.len > area.len).map(|(route, id)| (*route, *id)).collect()
+    /// Routes in an area that are longer than it, in order. Of the many below a node that stays as it is
+    /// one is enough.
+    fn inside(&self, work: &Work<'_>, area: Prefix) -> Vec<Route> {
+        let mut routes: Vec<Route> = Vec::new();
+        let end = area.len + self.width();
+        let mut from = area.first();
+        loop {
+            let mut below: (u32, u32) = (0, 0);
+            let mut jump = None;
+            for (&route, &id) in self.rib.range(from..=area.last()) {
+                if route.len <= area.len {
+                    continue;
+                }
+                routes.push((route, id));
+                let slot = route.slot(end, self.width());
+                below = if route.len > end && below.0 == slot { (slot, below.1 + 1) } else { (slot, 0) };
+                let child = Prefix::new(route.bits, end);
+                if below.1 == JUMP && self.nodes.contains_key(&child) && !work.touched.touches(child) {
+                    jump = child.last().bits.checked_add(1);
+                    break;
+                }
+            }
+            match jump {
+                Some(bits) if bits <= area.last().bits && bits != 0 => from = Prefix { bits, len: 0 },
+                _ => return routes,
+            }
+        }
+    }
+
+    /// Bits that a node decides.
+    fn width(&self) -> u8 {
+        if self.family == Family::V4 { 8 } else { STRIDE }
+    }
+
+    /// An IPv6 /16 of words in which only single slots have changed that have answers of their own: a copy
+    /// with other answers, which is much cheaper than a sweep. `None` where that is not so.
+    fn patched(&self, work: &mut Work<'_>, area: Prefix) -> Result<Option<Value>, TableError> {
+        let touched = work.touched;
+        let words = |node: &&Node| node.value.is_reference() && node.value.kind() == kind::WORDS;
+        let old = self.nodes.get(&area).filter(words).and_then(|node| node.block);
+        let Some(old) = old.filter(|_| !touched.everything && !touched.covers(area)) else { return Ok(None) };
+        let end = area.len + STRIDE;
+        let mut slots: Vec<Prefix> = Vec::new();
+        for prefix in touched.inside(area) {
+            let slot = Prefix::new(prefix.bits, end);
+            let word = Word::of_node(work.builder.arena.region(), old, slot.slot(end, STRIDE));
+            if prefix.len < end || !word.is_some_and(|word| word.has_own(slot.slot(end, STRIDE))) {
+                return Ok(None);
+            }
+            if slots.last() != Some(&slot) {
+                slots.push(slot);
+            }
+        }
+        let mut patches = Vec::with_capacity(slots.len());
+        for slot in slots {
+            let inherited = self.covering(slot.bits, end + 1).map_or(Value(0), |(_, id)| Value(id.0));
+            let routes = self.inside(work, slot);
+            patches.push((slot.slot(end, STRIDE), self.area(work, slot, &routes, inherited)?));
+        }
+        let (value, block) = work.builder.patched(old, &patches)?;
+        work.nodes.push((area, Some(Node { value, block: Some(block) })));
+        Ok(Some(value))
     }
 
     /// What stands for an area: a next hop where one answer holds, else a node.
@@ -327,10 +384,7 @@ impl Fib {
         if let Some(node) = self.nodes.get(&area).filter(|_| !work.touched.touches(area)) {
             return Ok(node.value);
         }
-        let level = match self.family {
-            Family::V4 => Level { end: area.len + 8, width: 8 },
-            Family::V6 => Level::below(area.len),
-        };
+        let level = Level { end: area.len + self.width(), width: self.width() };
         let intervals = sweep(routes, level, inherited, |inside, inherited| {
             let bits = inside.first().map_or(0, |(route, _)| route.bits);
             self.area(work, Prefix::new(bits, level.end), inside, inherited)
@@ -345,12 +399,12 @@ impl Fib {
         &self,
         work: &mut Work<'_>,
         area: Prefix,
-        routes: &[Route],
         inherited: Value,
         change: &mut Change,
     ) -> Result<(), TableError> {
-        let level = Level { end: area.len + 8, width: 8 };
-        let intervals = sweep(routes, level, inherited, |inside, inherited| {
+        let level = Level { end: area.len + self.width(), width: self.width() };
+        let routes = self.inside(work, area);
+        let intervals = sweep(&routes, level, inherited, |inside, inherited| {
             let bits = inside.first().map_or(0, |(route, _)| route.bits);
             self.area(work, Prefix::new(bits, level.end), inside, inherited)
         })?;
@@ -389,7 +443,7 @@ impl Fib {
                 if !cells && self.nodes.contains_key(&area) && !self.has_longer(area) {
                     gone.insert(area);
                 }
-                len += if self.family == Family::V4 { 8 } else { STRIDE };
+                len += self.width();
             }
         }
         work.nodes.extend(gone.into_iter().map(|area| (area, None)));
@@ -411,16 +465,26 @@ impl Touched {
 
     /// Whether a change lies in an area or covers it.
     fn touches(&self, area: Prefix) -> bool {
-        let inside = self.prefixes.partition_point(|prefix| *prefix < area.first());
-        self.everything
-            || self.prefixes.get(inside).is_some_and(|prefix| *prefix <= area.last())
-            || (0..area.len).any(|len| self.prefixes.binary_search(&Prefix::new(area.bits, len)).is_ok())
+        self.everything || !self.inside(area).is_empty() || self.covers(area)
+    }
+
+    /// Whether a change covers an area.
+    fn covers(&self, area: Prefix) -> bool {
+        (0..=area.len).any(|len| self.prefixes.binary_search(&Prefix::new(area.bits, len)).is_ok())
+    }
+
+    /// The changes in an area (shorter ones that begin where it does are among them).
+    fn inside(&self, area: Prefix) -> &[Prefix] {
+        let begin = self.prefixes.partition_point(|prefix| *prefix < area.first());
+        let rest = self.prefixes.get(begin..).unwrap_or_default();
+        rest.get(..rest.partition_point(|prefix| *prefix <= area.last())).unwrap_or_default()
     }
 }
 
 /// The word of 32 slots with one answer, which has its place among the identities.
 fn uniform(identities: Block, value: Value) -> Option<Word> {
     let id = value.0 as usize;
-    (id < IDENTITIES).then(|| identities.offset.granules() as usize * (GRANULE / 2) + id)
+    (id < IDENTITIES)
+        .then(|| identities.offset.granules() as usize * (GRANULE / 2) + id)
         .and_then(|place| Word::new(1, place, false))
 }

@@ -5,7 +5,7 @@ use super::{NODE_WORDS, SLOTS, Value, Word, kind};
 use crate::arena::{Arena, Block};
 use crate::layout::GRANULE;
 use crate::writer::TableError;
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 /// Intervals of each kind of line.
 const SMALL: usize = 8;
@@ -13,8 +13,11 @@ const LINE: usize = 16;
 const WIDE: usize = 11;
 /// Children of an inner line.
 const CHILDREN: usize = 32;
-/// From so many intervals on a node of words is made, which costs 16 KiB and is two loads for any number.
-const MANY: usize = 512;
+/// From so many intervals on a node of words is made, which is two loads for any number of them. It costs
+/// 16 KiB besides the answers: where answers are references, nearly all look-ups come by; where they are
+/// not, only when a tree is no smaller.
+const MANY_WIDE: usize = 512;
+const MANY: usize = 8192;
 /// Half-words of a line.
 const HALVES: usize = 32;
 /// Fills the places of starts that a line does not need: no key is above it.
@@ -50,7 +53,7 @@ impl<'a> Builder<'a> {
             0..=SMALL if !wide => (kind::SMALL, self.store(small(intervals).as_bytes())?),
             0..=LINE if !wide => (kind::LINE, self.store(line(intervals).as_bytes())?),
             0..=WIDE if wide => (kind::WIDE, self.store(wide_line(intervals).as_bytes())?),
-            count if count >= MANY => (kind::WORDS, self.words(intervals)?),
+            count if count >= MANY || wide && count >= MANY_WIDE => (kind::WORDS, self.words(intervals)?),
             _ => self.tree(intervals, wide)?,
         };
         let value = Value::reference(kind, block.offset).ok_or(TableError::ArenaFull)?;
@@ -93,6 +96,41 @@ impl<'a> Builder<'a> {
         bytes.extend_from_slice(halves.as_bytes());
         self.arena.write(block, &bytes)?;
         Ok(block)
+    }
+
+    /// A copy of a node of words in which some slots answer otherwise. They had wide answers that no
+    /// neighbour shared.
+    ///
+    /// # Errors
+    /// [`TableError::ArenaFull`].
+    pub(super) fn patched(
+        &mut self,
+        old: Block,
+        patches: &[(u32, Value)],
+    ) -> Result<(Value, Block), TableError> {
+        let block = self.arena.allocate(old.bytes())?;
+        self.made.push(block);
+        let halves = |block: Block| block.offset.granules() as usize * (GRANULE / 2);
+        let (from, to) = (halves(old), halves(block));
+        let region = self.arena.region();
+        let count = old.bytes() / 2;
+        let mut copy =
+            region.records::<u16>(old.offset.bytes(), count).ok_or(TableError::ArenaFull)?.to_vec();
+        for (slot, value) in patches {
+            let word = *slot as usize / SLOTS * 4;
+            let word = copy.get(word..word + 4).ok_or(TableError::ArenaFull)?;
+            let (place, _) = Word(u64::read_from_bytes(word.as_bytes()).unwrap_or(0)).place(*slot);
+            let cell = place.checked_sub(from).and_then(|at| copy.get_mut(at..at + 2));
+            let cell = cell.ok_or(TableError::ArenaFull)?;
+            cell.copy_from_slice(&[value.0 as u16, (value.0 >> 16) as u16]);
+        }
+        for word in copy.chunks_exact_mut(4).take(NODE_WORDS) {
+            let old = Word(u64::read_from_bytes(word.as_bytes()).unwrap_or(0));
+            let moved = old.moved(from, to).ok_or(TableError::ArenaFull)?;
+            word.as_mut_bytes().copy_from_slice(&moved.0.to_ne_bytes());
+        }
+        self.arena.write(block, copy.as_bytes())?;
+        Ok((Value::reference(kind::WORDS, block.offset).ok_or(TableError::ArenaFull)?, block))
     }
 
     /// The answers of `runs` in a block of their own, and the words that name them.
@@ -180,23 +218,21 @@ impl Run {
 
 /// The runs of `count` words.
 pub(super) fn runs(intervals: &[(u32, Value)], count: usize) -> Vec<Run> {
-    let mut runs = vec![Run::default(); count];
+    let mut runs: Vec<Run> = Vec::with_capacity(count);
     let mut rest = intervals.iter().peekable();
-    let mut current = None;
-    let mut slot = 0;
-    for run in &mut runs {
-        for bit in 0..SLOTS {
-            let mut changed = bit == 0;
-            while let Some((_, value)) = rest.next_if(|(start, _)| *start <= slot) {
-                current = Some(*value);
-                changed = true;
-            }
-            if let (true, Some(value)) = (changed, current) {
-                run.starts |= 1 << bit;
-                run.answers.push(value);
-            }
-            slot += 1;
+    let mut current = Value(0);
+    for word in 0..count {
+        let first = (word * SLOTS) as u32;
+        let mut run = Run::default();
+        if rest.peek().is_none_or(|(start, _)| *start > first) {
+            (run.starts, run.answers) = (1, vec![current]);
         }
+        while let Some((start, value)) = rest.next_if(|(start, _)| ((*start - first) as usize) < SLOTS) {
+            run.starts |= 1 << (start - first);
+            run.answers.push(*value);
+            current = *value;
+        }
+        runs.push(run);
     }
     runs
 }

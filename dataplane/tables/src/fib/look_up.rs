@@ -4,7 +4,8 @@
 //! Which lanes need which step is kept in masks of 64 bits. What a processor's vectors can do better than
 //! this code stands in [`Vectors`].
 
-use super::{NODE_WORDS, Root4, Root6, Value, Word, kind, simd};
+use super::simd::Level;
+use super::{NODE_WORDS, Root4, Root6, Value, Word, kind};
 use crate::adjacency::NextHopId;
 use crate::segment::{Region, Window};
 use crate::sync::Ordering;
@@ -36,8 +37,13 @@ pub(super) trait Vectors: Copy {
     /// Sorts lanes by their values.
     fn masks(self, values: &[u32; LANES]) -> Masks;
     /// The answers of words for slots; `false` when some may lie outside of the window: then nothing is said.
-    fn answers(self, window: Window<'_>, words: &[u64; LANES], slots: &[u32; LANES], out: &mut [u32; LANES])
-    -> bool;
+    fn answers(
+        self,
+        window: Window<'_>,
+        words: &[u64; LANES],
+        slots: &[u32; LANES],
+        out: &mut [u32; LANES],
+    ) -> bool;
 }
 
 /// A small node.
@@ -55,18 +61,24 @@ struct Reader<'a, V> {
 
 /// Looks up IPv4 addresses, as many as both slices have.
 #[inline]
-pub(crate) fn look_up4(region: &Region, root: &Root4, keys: &[u32], out: &mut [NextHopId]) {
+pub(crate) fn look_up4(level: Level, region: &Region, root: &Root4, keys: &[u32], out: &mut [NextHopId]) {
     for (keys, out) in keys.chunks(LANES).zip(out.chunks_mut(LANES)) {
-        simd::batch4(region, root, keys, out);
+        level.batch4(region, root, keys, out);
     }
 }
 
 /// Looks up IPv6 addresses, given as their upper and lower halves, as many as all slices have.
 #[inline]
-pub(crate) fn look_up6(region: &Region, root: &Root6, hi: &[u64], lo: &[u64], out: &mut [NextHopId]) {
+pub(crate) fn look_up6(
+    level: Level,
+    region: &Region,
+    root: &Root6,
+    (hi, lo): (&[u64], &[u64]),
+    out: &mut [NextHopId],
+) {
     let halves = hi.chunks(LANES).zip(lo.chunks(LANES));
     for ((hi, lo), out) in halves.zip(out.chunks_mut(LANES)) {
-        simd::batch6(region, root, (hi, lo), out);
+        level.batch6(region, root, (hi, lo), out);
     }
 }
 

@@ -30,11 +30,14 @@ mod simd;
 mod sweep;
 
 use crate::adjacency::NextHopId;
+use crate::arena::Block;
 use crate::layout::Offset;
+use crate::segment::Region;
 use crate::sync::{AtomicU32, AtomicU64};
 
 pub(crate) use build::{Family, Fib, RouteChange, Store, Stored};
 pub(crate) use look_up::{look_up4, look_up6};
+pub(crate) use simd::Level;
 pub(crate) use sweep::Prefix;
 
 /// Bits that the root pages index, and that a node decides.
@@ -79,8 +82,7 @@ impl Value {
     /// A reference; `None` for an offset that is too great for one (4 GiB).
     fn reference(kind: u32, offset: Offset) -> Option<Self> {
         let granules = offset.granules();
-        (granules <= Self::OFFSET)
-            .then_some(Self(Self::REFERENCE | kind << Self::OFFSET_BITS | granules))
+        (granules <= Self::OFFSET).then_some(Self(Self::REFERENCE | kind << Self::OFFSET_BITS | granules))
     }
 
     #[inline]
@@ -124,6 +126,26 @@ impl Word {
     fn new(starts: u32, half_word: usize, wide: bool) -> Option<Self> {
         let place = u32::try_from(half_word).ok().filter(|place| *place < 1 << 31)?;
         Some(Self(u64::from(place << 1 | u32::from(wide)) << 32 | u64::from(starts)))
+    }
+
+    /// The word of a node of words, as its writer sees it.
+    fn of_node(region: &Region, node: Block, slot: u32) -> Option<Self> {
+        let words = region.record::<[u64; NODE_WORDS]>(node.offset.bytes())?;
+        words.get(slot as usize / SLOTS).copied().map(Self)
+    }
+
+    /// Whether a slot has a wide answer that no other slot shares.
+    fn has_own(self, slot: u32) -> bool {
+        let (slot, starts) = (slot % SLOTS as u32, self.0 as u32);
+        let bit = |slot: u32| slot >= SLOTS as u32 || starts >> slot & 1 != 0;
+        self.0 >> 32 & 1 != 0 && bit(slot) && bit(slot + 1)
+    }
+
+    /// The same word when its answers have moved, by the distance of two places in half-words.
+    fn moved(self, from: usize, to: usize) -> Option<Self> {
+        let base = (self.0 >> 32) as u32;
+        let place = (base >> 1) as usize + to - from;
+        Self::new(self.0 as u32, place, base & 1 != 0)
     }
 
     /// Place of the answer for a slot (only the low five bits of `slot` count), in half-words, and the mask

@@ -94,6 +94,16 @@ mod x86 {
         if more { Level::Avx512(Avx512(())) } else { Level::Avx2(Avx2(())) }
     }
 
+    /// All that this processor has.
+    #[cfg(test)]
+    pub(super) fn levels() -> Vec<Level> {
+        match level() {
+            Level::Plain => vec![Level::Plain],
+            Level::Avx2(_) => vec![Level::Plain, level()],
+            Level::Avx512(_) => vec![Level::Plain, Level::Avx2(Avx2(())), level()],
+        }
+    }
+
     /// The number of half-words of `keys` below the key, from a mask with two bits for each that is not.
     #[inline(always)]
     fn below(not_below: i32) -> u32 {
@@ -286,10 +296,11 @@ mod x86 {
         for ((words, slots), out) in
             words.chunks_exact(16).zip(slots.chunks_exact(16)).zip(out.chunks_exact_mut(16))
         {
-            // SAFETY: the load is of the first 64 of the 128 bytes of `words`.
-            let low = unsafe { _mm512_loadu_si512(words.as_ptr().cast()) };
-            // SAFETY: and this one of the last 64.
-            let high = unsafe { _mm512_loadu_si512(words.as_ptr().add(8).cast()) };
+            let (low, high) = words.split_at(8);
+            // SAFETY: the load is of the 64 bytes of `low`.
+            let low = unsafe { _mm512_loadu_si512(low.as_ptr().cast()) };
+            // SAFETY: the load is of the 64 bytes of `high`: sixteen words less eight.
+            let high = unsafe { _mm512_loadu_si512(high.as_ptr().cast()) };
             // SAFETY: the load is of the 64 bytes of `slots`.
             let slots = unsafe { _mm512_loadu_si512(slots.as_ptr().cast()) };
             let starts = _mm512_permutex2var_epi32(low, even, high);
@@ -305,9 +316,7 @@ mod x86 {
             let zero = _mm512_setzero_si512();
             // SAFETY: of the lanes that are read (`safe`) 2 * place + 4 <= window.bytes(), so the four bytes
             // are mapped while the window is borrowed, and immutable.
-            let read = unsafe {
-                _mm512_mask_i32gather_epi32::<2>(zero, safe, place, window.base().cast())
-            };
+            let read = unsafe { _mm512_mask_i32gather_epi32::<2>(zero, safe, place, window.base().cast()) };
             let narrow = _mm512_testn_epi32_mask(wide, one);
             let read = _mm512_mask_and_epi32(read, narrow, read, _mm512_set1_epi32(0xffff));
             // SAFETY: the store is to the 64 bytes of `out`.
@@ -361,40 +370,58 @@ mod x86 {
     }
 }
 
-/// At most 64 IPv4 addresses, with what the processor has.
-#[cfg(target_arch = "x86_64")]
-#[inline]
-pub(super) fn batch4(region: &Region, root: &Root4, keys: &[u32], out: &mut [NextHopId]) {
-    match x86::level() {
-        x86::Level::Plain => look_up::batch4(region, Plain, root, keys, out),
-        // SAFETY: the processor has what the function enables: `level` made the token.
-        x86::Level::Avx2(level) => unsafe { x86::batch4_avx2(region, level, root, keys, out) },
-        // SAFETY: as above.
-        x86::Level::Avx512(level) => unsafe { x86::batch4_avx512(region, level, root, keys, out) },
+/// What this processor has for the look-up.
+#[derive(Clone, Copy)]
+pub(crate) struct Level(#[cfg(target_arch = "x86_64")] x86::Level);
+
+impl Level {
+    /// The best of this processor's.
+    #[inline]
+    pub(crate) fn best() -> Self {
+        Self(
+            #[cfg(target_arch = "x86_64")]
+            x86::level(),
+        )
     }
-}
 
-/// At most 64 IPv6 addresses.
-#[cfg(target_arch = "x86_64")]
-#[inline]
-pub(super) fn batch6(region: &Region, root: &Root6, keys: (&[u64], &[u64]), out: &mut [NextHopId]) {
-    match x86::level() {
-        x86::Level::Plain => look_up::batch6(region, Plain, root, keys, out),
-        // SAFETY: the processor has what the function enables: `level` made the token.
-        x86::Level::Avx2(level) => unsafe { x86::batch6_avx2(region, level, root, keys, out) },
-        // SAFETY: as above.
-        x86::Level::Avx512(level) => unsafe { x86::batch6_avx512(region, level, root, keys, out) },
+    /// All that this processor has, to be compared with each other.
+    #[cfg(test)]
+    pub(crate) fn all() -> Vec<Self> {
+        #[cfg(target_arch = "x86_64")]
+        return x86::levels().into_iter().map(Self).collect();
+        #[cfg(not(target_arch = "x86_64"))]
+        vec![Self::best()]
     }
-}
 
-/// At most 64 IPv4 addresses.
-#[cfg(not(target_arch = "x86_64"))]
-pub(super) fn batch4(region: &Region, root: &Root4, keys: &[u32], out: &mut [NextHopId]) {
-    look_up::batch4(region, Plain, root, keys, out);
-}
+    /// At most 64 IPv4 addresses.
+    #[inline]
+    pub(super) fn batch4(self, region: &Region, root: &Root4, keys: &[u32], out: &mut [NextHopId]) {
+        #[cfg(target_arch = "x86_64")]
+        match self.0 {
+            x86::Level::Plain => {}
+            // SAFETY: the processor has what the function enables: `level` made the token.
+            x86::Level::Avx2(level) => return unsafe { x86::batch4_avx2(region, level, root, keys, out) },
+            x86::Level::Avx512(level) => {
+                // SAFETY: as above.
+                return unsafe { x86::batch4_avx512(region, level, root, keys, out) };
+            }
+        }
+        look_up::batch4(region, Plain, root, keys, out);
+    }
 
-/// At most 64 IPv6 addresses.
-#[cfg(not(target_arch = "x86_64"))]
-pub(super) fn batch6(region: &Region, root: &Root6, keys: (&[u64], &[u64]), out: &mut [NextHopId]) {
-    look_up::batch6(region, Plain, root, keys, out);
+    /// At most 64 IPv6 addresses.
+    #[inline]
+    pub(super) fn batch6(self, region: &Region, root: &Root6, keys: (&[u64], &[u64]), out: &mut [NextHopId]) {
+        #[cfg(target_arch = "x86_64")]
+        match self.0 {
+            x86::Level::Plain => {}
+            // SAFETY: the processor has what the function enables: `level` made the token.
+            x86::Level::Avx2(level) => return unsafe { x86::batch6_avx2(region, level, root, keys, out) },
+            x86::Level::Avx512(level) => {
+                // SAFETY: as above.
+                return unsafe { x86::batch6_avx512(region, level, root, keys, out) };
+            }
+        }
+        look_up::batch6(region, Plain, root, keys, out);
+    }
 }

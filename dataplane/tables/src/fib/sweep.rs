@@ -1,6 +1,6 @@
 //! From routes to intervals: which answer holds from which slot on.
 
-use super::{STRIDE, Value};
+use super::Value;
 use crate::adjacency::NextHopId;
 use crate::writer::TableError;
 
@@ -76,13 +76,6 @@ impl Intervals {
 pub(super) struct Level {
     pub(super) end: u8,
     pub(super) width: u8,
-}
-
-impl Level {
-    /// The level of a node below `depth` decided bits.
-    pub(super) fn below(depth: u8) -> Self {
-        Self { end: depth + STRIDE, width: STRIDE }
-    }
 }
 
 /// Sweeps over `routes` (sorted, longer than the level's begin, all in one area), whose slots otherwise

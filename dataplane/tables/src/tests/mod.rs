@@ -1,6 +1,7 @@
 //! Tests that need to look behind the public interface, and what they share.
 
 mod corruption;
+mod crowded;
 mod differential;
 mod generations;
 mod updates;

@@ -11,7 +11,6 @@ use crate::fib::{Family, Fib, Prefix, RouteChange, Store, Stored};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 impl TableWriter {
-
     /// Sets the route of an IPv4 prefix (host bits are ignored), new or not.
     ///
     /// # Errors
