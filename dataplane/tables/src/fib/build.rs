@@ -4,15 +4,19 @@
 //! that no reader sees; when all of it is there, one store for each word of a root page makes it visible.
 //! What that replaced is retired.
 
+mod stage;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::encode::{Builder, runs};
+use super::look_up::answer;
 use super::sweep::{Level, Prefix, Route, sweep};
 use super::{CELL_WORDS, ROOT4, ROOT6, STRIDE, Value, Word, kind};
 use crate::adjacency::NextHopId;
 use crate::arena::{Arena, Block};
 use crate::layout::{GRANULE, Offset};
+use crate::sync::{AtomicU32, Ordering};
 use crate::writer::TableError;
 use zerocopy::IntoBytes;
 
@@ -60,7 +64,21 @@ pub(crate) struct Change {
     /// Blocks that readers may see until they have passed the stores.
     pub(crate) retired: Vec<Block>,
     /// How many more routes use an id, or fewer.
-    pub(crate) uses: BTreeMap<NextHopId, i64>,
+    pub(crate) uses: Uses,
+}
+
+/// How many more routes use an id than before, or fewer.
+pub(crate) type Uses = BTreeMap<NextHopId, i64>;
+
+/// What a group of changes did, and what there was before it.
+#[derive(Debug)]
+struct Applied {
+    /// The changed routes, as they were, in the order of the changes.
+    routes: Vec<RouteChange>,
+    /// The changed nodes, as they were.
+    nodes: Vec<(Prefix, Option<Node>)>,
+    stores: Vec<Store>,
+    made: Vec<Block>,
 }
 
 /// What stands for the routes in an area that are longer than it.
@@ -83,6 +101,8 @@ pub(crate) struct Fib {
     /// Half-words that hold their own number; IPv4 only.
     identities: Block,
     nodes: BTreeMap<Prefix, Node>,
+    /// Changes that nobody sees yet; `root` is theirs meanwhile.
+    stage: Option<stage::Stage>,
 }
 
 /// The prefixes that a group changes.
@@ -97,7 +117,8 @@ struct Touched {
 struct Work<'a> {
     builder: Builder<'a>,
     touched: &'a Touched,
-    nodes: Vec<(Prefix, Option<Node>)>,
+    /// Nodes made, and areas that have none any more.
+    nodes: BTreeMap<Prefix, Option<Node>>,
 }
 
 /// A change of one route: set (`Some`) or removed.
@@ -123,7 +144,7 @@ impl Fib {
         };
         let longer = vec![0; 1 << STRIDE];
         let (rib, nodes) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { family, rib, lengths: [0; 129], longer, root, identities, nodes })
+        Ok(Self { family, rib, lengths: [0; 129], longer, root, identities, nodes, stage: None })
     }
 
     /// The root page, to be put into a root record.
@@ -160,37 +181,59 @@ impl Fib {
     /// # Errors
     /// [`TableError::ArenaFull`]: routes and nodes are as before.
     pub(crate) fn apply(&mut self, arena: &mut Arena, changes: &[RouteChange]) -> Result<Change, TableError> {
-        let mut undo = Vec::new();
-        let mut change = Change::default();
+        let Applied { routes, nodes, stores, .. } = self.attempt(arena, changes)?;
+        let retired = nodes.into_iter().filter_map(|(_, node)| node?.block).collect();
+        Ok(Change { uses: self.uses(&routes), stores, retired })
+    }
+
+    /// How many more routes use an id than before, or fewer.
+    fn uses(&self, before: &[RouteChange]) -> Uses {
+        let mut uses = Uses::new();
+        // What a route became last counts, and what it was first.
+        let mut seen = BTreeSet::new();
+        for &(prefix, old) in before {
+            if seen.insert(prefix) {
+                old.into_iter().for_each(|old| *uses.entry(old).or_default() -= 1);
+                self.get(prefix).into_iter().for_each(|id| *uses.entry(id).or_default() += 1);
+            }
+        }
+        uses
+    }
+
+    /// Changes routes and nodes, all or nothing.
+    fn attempt(&mut self, arena: &mut Arena, changes: &[RouteChange]) -> Result<Applied, TableError> {
+        let mut routes = Vec::with_capacity(changes.len());
         for &(prefix, id) in changes {
             let old = self.put(prefix, id);
             if old != id {
-                undo.push((prefix, old));
-                old.into_iter().for_each(|old| *change.uses.entry(old).or_default() -= 1);
-                id.into_iter().for_each(|id| *change.uses.entry(id).or_default() += 1);
+                routes.push((prefix, old));
             }
         }
-        let touched = Touched::new(&undo, self.rib.len());
-        let mut work = Work { builder: Builder::new(arena), touched: &touched, nodes: Vec::new() };
-        match self.prepare(&mut work, &mut change) {
-            Ok(()) => {
-                for (area, node) in work.nodes {
-                    let old = match node {
-                        Some(node) => self.nodes.insert(area, node),
-                        None => self.nodes.remove(&area),
-                    };
-                    change.retired.extend(old.and_then(|node| node.block));
-                }
-                Ok(change)
-            }
-            Err(error) => {
-                let Builder { arena, made } = work.builder;
-                made.into_iter().for_each(|block| arena.free(block));
-                for (prefix, old) in undo.into_iter().rev() {
-                    self.put(prefix, old);
-                }
-                Err(error)
-            }
+        let touched = Touched::new(&routes, self.rib.len());
+        let mut work = Work { builder: Builder::new(arena), touched: &touched, nodes: BTreeMap::new() };
+        let mut stores = Vec::new();
+        let done = self.prepare(&mut work, &mut stores);
+        let Work { builder: Builder { arena, made }, nodes, .. } = work;
+        if let Err(error) = done {
+            made.into_iter().for_each(|block| arena.free(block));
+            self.restore(routes);
+            return Err(error);
+        }
+        let nodes = nodes.into_iter().map(|(area, node)| (area, self.put_node(area, node))).collect();
+        Ok(Applied { routes, nodes, stores, made })
+    }
+
+    /// Makes routes what they were, last change first.
+    fn restore(&mut self, before: Vec<RouteChange>) {
+        for (prefix, old) in before.into_iter().rev() {
+            self.put(prefix, old);
+        }
+    }
+
+    fn put_node(&mut self, area: Prefix, node: Option<Node>) -> Option<Node> {
+        match node {
+            Some(node) => self.nodes.insert(area, node),
+            None => self.nodes.remove(&area),
         }
     }
 
@@ -212,7 +255,7 @@ impl Fib {
     }
 
     /// Builds every /16 that is touched.
-    fn prepare(&self, work: &mut Work<'_>, change: &mut Change) -> Result<(), TableError> {
+    fn prepare(&self, work: &mut Work<'_>, stores: &mut Vec<Store>) -> Result<(), TableError> {
         let mut next = 0;
         for prefix in &work.touched.prefixes {
             let first = prefix.slot(STRIDE, STRIDE);
@@ -220,7 +263,7 @@ impl Fib {
             let range = first.max(next)..first + count;
             if !range.is_empty() {
                 next = range.end;
-                self.slots(work, range, change)?;
+                self.slots(work, range, stores)?;
             }
         }
         self.forget(work);
@@ -228,7 +271,12 @@ impl Fib {
     }
 
     /// Builds a range of /16.
-    fn slots(&self, work: &mut Work<'_>, range: Range<u32>, change: &mut Change) -> Result<(), TableError> {
+    fn slots(
+        &self,
+        work: &mut Work<'_>,
+        range: Range<u32>,
+        stores: &mut Vec<Store>,
+    ) -> Result<(), TableError> {
         let at = |slot: u32| Prefix { bits: u128::from(slot) << 112, len: STRIDE };
         // What holds at a slot changes only where a route of at most 16 bits begins or ends.
         let (mut inherited, mut until) = (Value(0), range.start);
@@ -241,7 +289,7 @@ impl Fib {
             if plain > 0
                 && let Some(what) = self.uniform(inherited)
             {
-                change.stores.push(self.store(slot, plain, what));
+                stores.push(self.store(slot, plain, what));
                 slot += plain;
                 continue;
             }
@@ -254,9 +302,9 @@ impl Fib {
                             self.area(work, at(slot), &routes, inherited)?
                         }
                     };
-                    change.stores.push(self.store(slot, 1, Stored::Value(value.0)));
+                    stores.push(self.store(slot, 1, Stored::Value(value.0)));
                 }
-                Family::V4 => self.cells(work, at(slot), inherited, change)?,
+                Family::V4 => self.cells(work, at(slot), inherited, stores)?,
             }
             slot += 1;
         }
@@ -340,33 +388,43 @@ impl Fib {
         if self.family == Family::V4 { 8 } else { STRIDE }
     }
 
-    /// An IPv6 /16 of words in which only single slots have changed that have answers of their own: a copy
-    /// with other answers, which is much cheaper than a sweep. `None` where that is not so.
+    /// An IPv6 /16 in which only single slots may have changed: itself, when each has the answer that it had;
+    /// when it is a node of words where they have answers of their own, a copy with others. That is much
+    /// cheaper than a sweep. `None` where it is not so.
     fn patched(&self, work: &mut Work<'_>, area: Prefix) -> Result<Option<Value>, TableError> {
         let touched = work.touched;
-        let words = |node: &&Node| node.value.is_reference() && node.value.kind() == kind::WORDS;
-        let old = self.nodes.get(&area).filter(words).and_then(|node| node.block);
-        let Some(old) = old.filter(|_| !touched.everything && !touched.covers(area)) else { return Ok(None) };
         let end = area.len + STRIDE;
-        let mut slots: Vec<Prefix> = Vec::new();
-        for prefix in touched.inside(area) {
-            let slot = Prefix::new(prefix.bits, end);
-            let word = Word::of_node(work.builder.arena.region(), old, slot.slot(end, STRIDE));
-            if prefix.len < end || !word.is_some_and(|word| word.has_own(slot.slot(end, STRIDE))) {
-                return Ok(None);
-            }
-            if slots.last() != Some(&slot) {
-                slots.push(slot);
-            }
+        let single = |prefix: &Prefix| prefix.len >= end;
+        if touched.everything || touched.covers(area) || !touched.inside(area).iter().all(single) {
+            return Ok(None);
         }
+        let at = self.root.offset.bytes() + area.slot(STRIDE, STRIDE) as usize * 4;
+        let entry = work.builder.arena.region().atomics::<AtomicU32>(at);
+        let Some(now) = entry.map(|entry| Value(entry.load(Ordering::Relaxed))) else { return Ok(None) };
+        let mut slots: Vec<Prefix> = touched.inside(area).iter().map(|p| Prefix::new(p.bits, end)).collect();
+        slots.dedup();
         let mut patches = Vec::with_capacity(slots.len());
         for slot in slots {
             let inherited = self.covering(slot.bits, end + 1).map_or(Value(0), |(_, id)| Value(id.0));
             let routes = self.inside(work, slot);
-            patches.push((slot.slot(end, STRIDE), self.area(work, slot, &routes, inherited)?));
+            let value = self.area(work, slot, &routes, inherited)?;
+            let number = slot.slot(end, STRIDE);
+            if answer(work.builder.arena.region(), now, number as u16) != value {
+                patches.push((number, value));
+            }
         }
+        if patches.is_empty() {
+            return Ok(Some(now));
+        }
+        let words = |node: &&Node| node.value == now && now.is_reference() && now.kind() == kind::WORDS;
+        let old = self.nodes.get(&area).filter(words).and_then(|node| node.block);
+        let region = work.builder.arena.region();
+        let own = |old: Block, slot| Word::of_node(region, old, slot).is_some_and(|word| word.has_own(slot));
+        let Some(old) = old.filter(|old| patches.iter().all(|(slot, _)| own(*old, *slot))) else {
+            return Ok(None);
+        };
         let (value, block) = work.builder.patched(old, &patches)?;
-        work.nodes.push((area, Some(Node { value, block: Some(block) })));
+        work.nodes.insert(area, Some(Node { value, block: Some(block) }));
         Ok(Some(value))
     }
 
@@ -381,6 +439,9 @@ impl Fib {
         if routes.is_empty() {
             return Ok(inherited);
         }
+        if let Some(Some(node)) = work.nodes.get(&area) {
+            return Ok(node.value);
+        }
         if let Some(node) = self.nodes.get(&area).filter(|_| !work.touched.touches(area)) {
             return Ok(node.value);
         }
@@ -390,7 +451,7 @@ impl Fib {
             self.area(work, Prefix::new(bits, level.end), inside, inherited)
         })?;
         let (value, block) = work.builder.node(&intervals)?;
-        work.nodes.push((area, Some(Node { value, block })));
+        work.nodes.insert(area, Some(Node { value, block }));
         Ok(value)
     }
 
@@ -400,7 +461,7 @@ impl Fib {
         work: &mut Work<'_>,
         area: Prefix,
         inherited: Value,
-        change: &mut Change,
+        stores: &mut Vec<Store>,
     ) -> Result<(), TableError> {
         let level = Level { end: area.len + self.width(), width: self.width() };
         let routes = self.inside(work, area);
@@ -415,19 +476,19 @@ impl Fib {
         };
         let mut node = None;
         if let Some(what) = one {
-            change.stores.push(self.store(slot, 1, what));
+            stores.push(self.store(slot, 1, what));
         } else {
             let (words, block) = work.builder.cells(&runs(intervals.as_slice(), CELL_WORDS))?;
             node = Some(Node { value: Value::CORRUPT, block: Some(block) });
             let first = self.store(slot, 1, Stored::Word(0));
-            change.stores.extend(words.into_iter().enumerate().map(|(index, word)| Store {
+            stores.extend(words.into_iter().enumerate().map(|(index, word)| Store {
                 at: first.at + index * 8,
                 count: 1,
                 what: Stored::Word(word),
             }));
         }
         if node.is_some() || self.nodes.contains_key(&area) {
-            work.nodes.push((area, node));
+            work.nodes.insert(area, node);
         }
         Ok(())
     }

@@ -35,7 +35,7 @@ use crate::layout::Offset;
 use crate::segment::Region;
 use crate::sync::{AtomicU32, AtomicU64};
 
-pub(crate) use build::{Family, Fib, RouteChange, Store, Stored};
+pub(crate) use build::{Family, Fib, RouteChange, Store, Stored, Uses};
 pub(crate) use look_up::{look_up4, look_up6};
 pub(crate) use simd::Level;
 pub(crate) use sweep::Prefix;

@@ -10,7 +10,7 @@ use crate::segment::{Region, Window};
 
 /// Portable code.
 #[derive(Clone, Copy)]
-struct Plain;
+pub(super) struct Plain;
 
 impl Vectors for Plain {
     #[inline(always)]

@@ -7,7 +7,8 @@ use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::{Retired, TableError, TableWriter};
 use crate::adjacency::NextHopId;
-use crate::fib::{Family, Fib, Prefix, RouteChange, Store, Stored};
+use crate::arena::Arena;
+use crate::fib::{Family, Fib, Prefix, RouteChange, Store, Stored, Uses};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 impl TableWriter {
@@ -118,15 +119,14 @@ impl TableWriter {
             Family::V4 => &mut self.fib4,
             Family::V6 => &mut self.fib6,
         };
+        if self.staging {
+            let uses = fib.stage(&mut self.arena, changes, publish)?;
+            self.count_uses(uses);
+            return Ok(());
+        }
         let change = fib.apply(&mut self.arena, changes)?;
-        for (id, more) in change.uses {
-            if let Some(entry) = self.adjacencies.get_mut(id.0 as usize).and_then(Option::as_mut) {
-                entry.routes = u32::try_from(i64::from(entry.routes) + more).unwrap_or(0);
-            }
-        }
-        for store in change.stores {
-            self.publish_store(store);
-        }
+        self.count_uses(change.uses);
+        change.stores.into_iter().for_each(|store| publish(&self.arena, store));
         if !change.retired.is_empty() {
             change.retired.into_iter().for_each(|block| self.limbo.retire(Retired::Block(block)));
             self.limbo.publish(&self.control.token);
@@ -134,18 +134,32 @@ impl TableWriter {
         Ok(())
     }
 
-    /// Makes a part of a change visible.
-    fn publish_store(&self, store: Store) {
-        let region = self.arena.region();
-        match store.what {
-            Stored::Value(value) => {
-                let entries = region.atomic_slice::<AtomicU32>(store.at, store.count);
-                entries.into_iter().flatten().for_each(|entry| entry.store(value, Ordering::Release));
+    fn count_uses(&mut self, uses: Uses) {
+        for (id, more) in uses {
+            if let Some(entry) = self.adjacencies.get_mut(id.0 as usize).and_then(Option::as_mut) {
+                entry.routes = u32::try_from(i64::from(entry.routes) + more).unwrap_or(0);
             }
-            Stored::Word(value) => {
-                let words = region.atomic_slice::<AtomicU64>(store.at, store.count);
-                words.into_iter().flatten().for_each(|word| word.store(value, Ordering::Release));
-            }
+        }
+    }
+
+    /// A route led to `old` and leads to `id` now.
+    pub(super) fn count_route(&mut self, old: Option<NextHopId>, id: Option<NextHopId>) {
+        self.count_uses(old.map(|old| (old, -1)).into_iter().collect());
+        self.count_uses(id.map(|id| (id, 1)).into_iter().collect());
+    }
+}
+
+/// Makes a part of a change visible (if the root page is).
+fn publish(arena: &Arena, store: Store) {
+    let region = arena.region();
+    match store.what {
+        Stored::Value(value) => {
+            let entries = region.atomic_slice::<AtomicU32>(store.at, store.count);
+            entries.into_iter().flatten().for_each(|entry| entry.store(value, Ordering::Release));
+        }
+        Stored::Word(value) => {
+            let words = region.atomic_slice::<AtomicU64>(store.at, store.count);
+            words.into_iter().flatten().for_each(|word| word.store(value, Ordering::Release));
         }
     }
 }
