@@ -9,7 +9,7 @@ mod stage;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::encode::{Builder, runs};
+use super::encode::{Builder, Place, runs};
 use super::look_up::answer;
 use super::sweep::{Level, Prefix, Route, sweep};
 use super::{CELL_WORDS, ROOT4, ROOT6, STRIDE, Value, Word, kind};
@@ -25,6 +25,8 @@ const IDENTITIES: usize = 1 << 16;
 /// A group with so many changes is judged to touch everything.
 const MANY: usize = 4096;
 
+/// While not more /16 than this have longer routes, memory is no matter for their nodes.
+const EARLY: usize = 256;
 /// After so many routes below one node it is looked whether the others can be passed over.
 const JUMP: u32 = 16;
 
@@ -97,6 +99,8 @@ pub(crate) struct Fib {
     lengths: [u32; 129],
     /// How many routes longer than 16 bits each /16 has.
     longer: Vec<u32>,
+    /// How many /16 have such routes.
+    used: usize,
     root: Block,
     /// Half-words that hold their own number; IPv4 only.
     identities: Block,
@@ -142,9 +146,9 @@ impl Fib {
                 (root, root)
             }
         };
-        let longer = vec![0; 1 << STRIDE];
+        let (longer, used) = (vec![0; 1 << STRIDE], 0);
         let (rib, nodes) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { family, rib, lengths: [0; 129], longer, root, identities, nodes, stage: None })
+        Ok(Self { family, rib, lengths: [0; 129], longer, used, root, identities, nodes, stage: None })
     }
 
     /// The root page, to be put into a root record.
@@ -249,7 +253,9 @@ impl Fib {
         if prefix.len > STRIDE
             && let Some(count) = self.longer.get_mut(prefix.slot(STRIDE, STRIDE) as usize)
         {
+            let before = *count > 0;
             *count = count.wrapping_add(more);
+            self.used = (self.used + usize::from(*count > 0)).saturating_sub(usize::from(before));
         }
         old
     }
@@ -383,6 +389,15 @@ impl Fib {
         }
     }
 
+    /// Where a node for an area stands.
+    fn place(&self, area: Prefix) -> Place {
+        match area.len {
+            STRIDE if self.used <= EARLY => Place::Early,
+            STRIDE => Place::AtRoot,
+            _ => Place::Deep,
+        }
+    }
+
     /// Bits that a node decides.
     fn width(&self) -> u8 {
         if self.family == Family::V4 { 8 } else { STRIDE }
@@ -450,7 +465,7 @@ impl Fib {
             let bits = inside.first().map_or(0, |(route, _)| route.bits);
             self.area(work, Prefix::new(bits, level.end), inside, inherited)
         })?;
-        let (value, block) = work.builder.node(&intervals)?;
+        let (value, block) = work.builder.node(&intervals, self.place(area))?;
         work.nodes.insert(area, Some(Node { value, block }));
         Ok(value)
     }

@@ -13,11 +13,23 @@ const LINE: usize = 16;
 const WIDE: usize = 11;
 /// Children of an inner line.
 const CHILDREN: usize = 32;
-/// From so many intervals on a node of words is made, which is two loads for any number of them. It costs
-/// 16 KiB besides the answers: where answers are references, nearly all look-ups come by; where they are
-/// not, only when a tree is no smaller.
-const MANY_WIDE: usize = 512;
+/// From so many intervals on a node of words is made, which is two loads for any number of them, and costs
+/// 16 KiB besides the answers: early below the root page, where nearly all look-ups come by, while there are
+/// not too many such nodes; further down when a tree is no smaller.
+const MANY_EARLY: usize = 96;
+const MANY_AT_ROOT: usize = 512;
 const MANY: usize = 8192;
+
+/// Where a node stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Below the root page, where memory is no matter.
+    Early,
+    /// Below the root page.
+    AtRoot,
+    /// Further down.
+    Deep,
+}
 /// Half-words of a line.
 const HALVES: usize = 32;
 /// Fills the places of starts that a line does not need: no key is above it.
@@ -43,7 +55,16 @@ impl<'a> Builder<'a> {
     }
 
     /// A node for the intervals of 2^16 slots; no block when one answer holds for all.
-    pub(super) fn node(&mut self, intervals: &Intervals) -> Result<(Value, Option<Block>), TableError> {
+    pub(super) fn node(
+        &mut self,
+        intervals: &Intervals,
+        place: Place,
+    ) -> Result<(Value, Option<Block>), TableError> {
+        let many = match place {
+            Place::Early => MANY_EARLY,
+            Place::AtRoot => MANY_AT_ROOT,
+            Place::Deep => MANY,
+        };
         let intervals = intervals.as_slice();
         if let [(_, value)] = intervals {
             return Ok((*value, None));
@@ -53,7 +74,7 @@ impl<'a> Builder<'a> {
             0..=SMALL if !wide => (kind::SMALL, self.store(small(intervals).as_bytes())?),
             0..=LINE if !wide => (kind::LINE, self.store(line(intervals).as_bytes())?),
             0..=WIDE if wide => (kind::WIDE, self.store(wide_line(intervals).as_bytes())?),
-            count if count >= MANY || wide && count >= MANY_WIDE => (kind::WORDS, self.words(intervals)?),
+            count if count >= many => (kind::WORDS, self.words(intervals)?),
             _ => self.tree(intervals, wide)?,
         };
         let value = Value::reference(kind, block.offset).ok_or(TableError::ArenaFull)?;

@@ -30,6 +30,8 @@ pub(super) struct Masks {
 
 /// What vector instructions do. The counts are of keys in the array that are less than `key`.
 pub(super) trait Vectors: Copy {
+    /// Whether [`Vectors::answers`] ever says anything.
+    const GATHERS: bool;
     fn count8(self, keys: &[u16; 8], key: u16) -> u32;
     fn count16(self, keys: &[u16; 16], key: u16) -> u32;
     /// Of the first 31 only.
@@ -92,19 +94,26 @@ pub(super) fn batch4<V: Vectors>(
     out: &mut [NextHopId],
 ) {
     let reader = Reader { window: region.window(), region, vectors };
-    let mut words = [NOTHING; LANES];
-    let mut slots = [0; LANES];
-    for ((key, word), slot) in keys.iter().zip(&mut words).zip(&mut slots) {
-        // Acquire: cells were written before the word that names them.
-        *word = root[(key >> 13) as usize].load(Ordering::Acquire);
-        *slot = key >> 8;
+    // Acquire: cells were written before the word that names them.
+    let word = |key: u32| root[(key >> 13) as usize].load(Ordering::Acquire);
+    if V::GATHERS {
+        let mut words = [NOTHING; LANES];
+        let mut slots = [0; LANES];
+        for ((key, to), slot) in keys.iter().zip(&mut words).zip(&mut slots) {
+            *to = word(*key);
+            *slot = key >> 8;
+        }
+        let mut values = [0; LANES];
+        reader.answers(keys.len(), &words, &slots, &mut values);
+        out.iter_mut().zip(&values).for_each(|(out, value)| *out = NextHopId(*value));
+    } else {
+        for (key, out) in keys.iter().zip(out.iter_mut()) {
+            *out = NextHopId(reader.cell(Word(word(*key)), key >> 8));
+        }
     }
-    let mut values = [0; LANES];
-    reader.answers(keys.len(), &words, &slots, &mut values);
     let mut left = 0u64;
-    for (lane, (value, out)) in values.iter().zip(out.iter_mut()).enumerate() {
-        *out = NextHopId(*value);
-        left |= u64::from(value >> 31) << lane;
+    for (lane, (_, out)) in keys.iter().zip(out.iter()).enumerate() {
+        left |= u64::from(out.0 >> 31) << lane;
     }
     // Routes longer than /24.
     while left != 0 {
@@ -179,6 +188,13 @@ impl<'a, V: Vectors> Reader<'a, V> {
     /// The lanes of `mask` through nodes of words.
     #[inline(always)]
     fn words(self, mask: u64, values: &mut [u32; LANES], keys: &[u16; LANES]) {
+        if !V::GATHERS {
+            each(mask, |lane| {
+                let word = Word(self.word(values[lane], keys[lane]));
+                values[lane] = self.cell(word, u32::from(keys[lane]));
+            });
+            return;
+        }
         let mut words = [NOTHING; LANES];
         let mut slots = [0; LANES];
         each(mask, |lane| {

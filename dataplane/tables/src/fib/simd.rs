@@ -13,6 +13,8 @@ use crate::segment::{Region, Window};
 pub(super) struct Plain;
 
 impl Vectors for Plain {
+    const GATHERS: bool = false;
+
     #[inline(always)]
     fn count8(self, keys: &[u16; 8], key: u16) -> u32 {
         keys.iter().map(|start| u32::from(*start < key)).sum()
@@ -111,9 +113,14 @@ mod x86 {
     }
 
     impl Vectors for Avx2 {
+        const GATHERS: bool = false;
+
         #[inline(always)]
         fn count8(self, keys: &[u16; 8], key: u16) -> u32 {
-            Plain.count8(keys, key)
+            // SAFETY: the processor has AVX2 (`Avx2`), and so SSE2; the load is of the 16 bytes of `keys`.
+            let starts = unsafe { _mm_loadu_si128(keys.as_ptr().cast()) };
+            // SAFETY: the processor has AVX2.
+            below(unsafe { not_below8(starts, key) } | 0xffff_0000_u32 as i32)
         }
 
         #[inline(always)]
@@ -160,6 +167,14 @@ mod x86 {
         _mm256_movemask_epi8(_mm256_cmpeq_epi16(_mm256_max_epu16(starts, key), starts))
     }
 
+    /// The same of eight half-words, in the low half of the mask.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn not_below8(starts: __m128i, key: u16) -> i32 {
+        let key = _mm_set1_epi16(key as i16);
+        _mm_movemask_epi8(_mm_cmpeq_epi16(_mm_max_epu16(starts, key), starts))
+    }
+
     #[inline]
     #[target_feature(enable = "avx2")]
     fn masks2(values: &[u32; LANES]) -> Masks {
@@ -190,6 +205,8 @@ mod x86 {
     }
 
     impl Vectors for Avx512 {
+        const GATHERS: bool = true;
+
         #[inline(always)]
         fn count8(self, keys: &[u16; 8], key: u16) -> u32 {
             // SAFETY: the processor has AVX-512 BW and VL (`Avx512`).
