@@ -157,18 +157,16 @@ fn limits_refuse_and_keep_the_old_tables() {
     assert_eq!(look4(&tables, 0x0a00_0004), ids[6], "a route that exists can change");
 }
 
-/// Fills the arena with new root pages, which no reader releases.
-fn fill(writer: &mut TableWriter, ids: &[NextHopId; 2], tables: &Tables) -> NextHopId {
+/// Fills the arena with generations, which no reader releases.
+fn fill(writer: &mut TableWriter, tables: &Tables) {
     let worker = worker(0);
     worker.epoch().go_online(tables.token());
-    let mut current = ids[0];
-    for turn in 0..10_000 {
-        match writer.set_route4("0.0.0.0/0".parse().unwrap(), ids[turn % 2]) {
-            Ok(()) => current = ids[turn % 2],
-            Err(TableError::ArenaFull) => return current,
+    for _ in 0..20_000 {
+        match writer.set_classes(&[]) {
+            Ok(()) => writer.collect(&[worker.epoch().reader()]),
+            Err(TableError::ArenaFull) => return,
             Err(error) => panic!("{error}"),
         }
-        writer.collect(&[worker.epoch().reader()]);
     }
     panic!("the arena has no end");
 }
@@ -177,20 +175,21 @@ fn fill(writer: &mut TableWriter, ids: &[NextHopId; 2], tables: &Tables) -> Next
 fn the_arena_grows_by_segments_that_readers_have_mapped() {
     let mut writer = writer(2);
     let tables = attach(&writer);
-    let ids = [1, 2].map(|_| writer.add_adjacency(&Adjacency::of_kind(kind::LOCAL)).unwrap());
-    let before = fill(&mut writer, &ids, &tables);
-    let other = if before == ids[0] { ids[1] } else { ids[0] };
-    let route = "0.0.0.0/0".parse().unwrap();
+    let id = writer.add_adjacency(&Adjacency::of_kind(kind::LOCAL)).unwrap();
+    fill(&mut writer, &tables);
+    let number = writer.number();
     assert_eq!(writer.grow().unwrap(), 1);
-    assert!(matches!(writer.set_route4(route, other), Err(TableError::ArenaFull)), "not acknowledged yet");
-    assert_eq!(look4(&tables, 1), before);
+    assert!(matches!(writer.set_classes(&[]), Err(TableError::ArenaFull)), "not acknowledged yet");
+    assert_eq!(tables.enter().unwrap().settings().generation, number);
     let second = || writer.segments()[1].share().unwrap();
     assert!(matches!(tables.add_segment(2, second()), Err(SegmentError::Misplaced)));
     tables.add_segment(1, second()).unwrap();
     assert!(matches!(tables.add_segment(1, second()), Err(SegmentError::Misplaced)), "only once");
     writer.acknowledge(1);
-    writer.set_route4(route, other).unwrap();
-    assert_eq!(look4(&tables, 1), other, "read from the second segment");
+    writer.set_classes(&[]).unwrap();
+    writer.set_route4("10.0.0.0/25".parse().unwrap(), id).unwrap();
+    assert_eq!(tables.enter().unwrap().settings().generation, number + 1, "read from the second segment");
+    assert_eq!((look4(&tables, 0x0a00_0001), look4(&tables, 0x0a00_0081)), (id, NextHopId::NONE));
     assert!(matches!(writer.grow(), Err(TableError::Segment(SegmentError::NoRoom))));
     let unmapped = attach(&writer);
     assert!(unmapped.enter().is_err(), "a reader without the segment sees damage, not memory");
