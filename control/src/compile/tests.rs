@@ -53,7 +53,9 @@ pub(crate) fn route(net: &str, ifindex: u32, gateway: Option<&str>) -> Route {
         table: 254,
         protocol: 3,
         priority: 0,
-        action: Action::Paths(vec![Path { ifindex, gateway, foreign: false }]),
+        mtu: 0,
+        next_hop: 0,
+        action: Action::Paths(vec![Path { ifindex, gateway, foreign: false, weight: 1 }]),
     }
 }
 
@@ -91,7 +93,7 @@ pub(crate) fn kernel() -> Kernel {
             address(WAN6, "fe80::1/64"),
         ],
         routes,
-        own_routes: BTreeSet::new(),
+        ..Kernel::default()
     }
 }
 
@@ -233,9 +235,24 @@ fn refusing_routes_and_multipath() {
         (
             "8.4.0.0/16",
             Action::Paths(vec![
-                Path { ifindex: ETH0, gateway: Some("172.16.0.1".parse().unwrap()), foreign: false },
-                Path { ifindex: WAN4, gateway: Some("9.254.253.2".parse().unwrap()), foreign: true },
-                Path { ifindex: WAN4, gateway: Some("9.254.253.3".parse().unwrap()), foreign: false },
+                Path {
+                    ifindex: ETH0,
+                    gateway: Some("172.16.0.1".parse().unwrap()),
+                    foreign: false,
+                    weight: 1,
+                },
+                Path {
+                    ifindex: WAN4,
+                    gateway: Some("9.254.253.2".parse().unwrap()),
+                    foreign: true,
+                    weight: 1,
+                },
+                Path {
+                    ifindex: WAN4,
+                    gateway: Some("9.254.253.3".parse().unwrap()),
+                    foreign: false,
+                    weight: 1,
+                },
             ]),
         ),
     ] {

@@ -4,6 +4,7 @@
 //! Not everything is said. IPv4 routes go in silence when a link goes down or an address is removed;
 //! those notices raise a doubt, and the whole is read again into a shadow ([`Kernel::succeed`]).
 
+pub(crate) mod next_hops;
 mod rib;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use crate::netlink::request::Dump;
 use crate::netlink::route::{Action, Route};
 use crate::netlink::socket::{NetlinkError, Requests};
 use crate::netlink::uapi::{RT_TABLE_MAIN, RTPROT_SIXLANE};
+use next_hops::NextHops;
 use rib::Heard;
 pub(crate) use rib::Rib;
 
@@ -50,17 +52,22 @@ pub(crate) struct Kernel {
     pub(crate) routes: Rib,
     /// Our own IPv6 routes in the main table, with their interfaces. They are never followed.
     pub(crate) own_routes: BTreeSet<(Ipv6Net, u32)>,
+    /// What routes may point at.
+    pub(crate) next_hops: NextHops,
 }
 
 impl Kernel {
     /// Reads everything; `tables` are the numbers of the tables to follow.
     pub(crate) fn read(requests: &mut Requests, tables: &[u32]) -> Result<Self, NetlinkError> {
         let (mut kernel, mut ignored) = (Self::default(), Pending::default());
-        for what in [Dump::Links, Dump::Addresses, Dump::Routes4, Dump::Routes6] {
+        for what in [Dump::Links, Dump::Addresses, Dump::NextHops, Dump::Routes4, Dump::Routes6] {
             for message in requests.dump(what)? {
                 match message {
                     // All are told, also those that are equal to others.
-                    Message::Route(route, _) if followed(&route, tables) => kernel.routes.push(route),
+                    Message::Route(mut route, _) if followed(&route, tables) => {
+                        kernel.next_hops.complete(&mut route);
+                        kernel.routes.push(route);
+                    }
                     Message::Route(route, _) => kernel.own_routes.extend(own(&route)),
                     other => kernel.take(other, tables, &mut ignored),
                 }
@@ -97,11 +104,13 @@ impl Kernel {
                     pending.doubt |= address.address.is_ipv4();
                 }
             }
-            Message::Route(route, place) if followed(&route, tables) => {
+            Message::Route(mut route, place) if followed(&route, tables) => {
+                self.next_hops.complete(&mut route);
                 let net = route.destination;
                 pending.note(net, self.routes.added(route, place));
             }
-            Message::RouteGone(route) if followed(&route, tables) => {
+            Message::RouteGone(mut route) if followed(&route, tables) => {
+                self.next_hops.complete(&mut route);
                 pending.note(route.destination, self.routes.removed(&route));
             }
             Message::Route(route, _) => self.own_routes.extend(own(&route)),
@@ -110,7 +119,12 @@ impl Kernel {
                     self.own_routes.remove(&gone);
                 }
             }
-            Message::NextHopGone => pending.doubt = true,
+            // Routes that do not carry their paths lead elsewhere now.
+            Message::NextHop(next_hop) => pending.doubt |= self.next_hops.set(next_hop),
+            Message::NextHopGone(id) => {
+                self.next_hops.remove(id);
+                pending.doubt = true;
+            }
             _ => {}
         }
     }

@@ -146,7 +146,8 @@ fn join(held: &mut [Route], at: usize, route: Route) -> Heard {
     if let (Some(Action::Paths(old)), Action::Paths(new)) =
         (held.get_mut(at).map(|old| &mut old.action), route.action)
     {
-        let more: Vec<Path> = new.into_iter().filter(|path| !old.contains(path)).collect();
+        let more: Vec<Path> =
+            new.into_iter().filter(|path| !old.iter().any(|one| one.leads_as(path))).collect();
         old.extend(more);
     }
     Heard::Changed
@@ -167,7 +168,8 @@ fn joins(old: Option<&Route>, route: &Route) -> bool {
 fn remove_from(held: &mut Vec<Route>, at: usize, route: &Route) -> Heard {
     let left = match (held.get(at).map(|old| &old.action), &route.action) {
         (Some(Action::Paths(old)), Action::Paths(gone)) if route.destination.addr().is_ipv6() => {
-            let left: Vec<Path> = old.iter().filter(|path| !gone.contains(path)).copied().collect();
+            let left: Vec<Path> =
+                old.iter().filter(|path| !gone.iter().any(|one| one.leads_as(path))).copied().collect();
             if left.len() == old.len() {
                 return Heard::Doubt;
             }
@@ -208,12 +210,19 @@ mod tests {
     const NET6: &str = "2001:700::/32";
 
     fn route(net: &str, gateways: &[&str]) -> Route {
-        let path = |text: &&str| Path { ifindex: 3, gateway: Some(text.parse().unwrap()), foreign: false };
+        let path = |text: &&str| Path {
+            ifindex: 3,
+            gateway: Some(text.parse().unwrap()),
+            foreign: false,
+            weight: 1,
+        };
         Route {
             destination: net.parse().unwrap(),
             table: 254,
             protocol: 3,
             priority: 10,
+            mtu: 0,
+            next_hop: 0,
             action: Action::Paths(gateways.iter().map(path).collect()),
         }
     }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use zerocopy::FromBytes;
 
 use super::attribute::{RawMessage, attributes};
+use super::next_hop::{NextHop, parse_next_hop};
 use super::route::{Place, Route, parse_route};
 use super::uapi::{self, AddressHeader, LinkHeader, NeighbourHeader};
 
@@ -59,8 +60,9 @@ pub(crate) enum Message {
     RouteGone(Route),
     Neighbour(Neighbour),
     NeighbourGone(Neighbour),
-    /// A next-hop object has gone, and with it, in silence, the IPv4 routes that used it.
-    NextHopGone,
+    NextHop(NextHop),
+    /// The next-hop object of this number has gone, and with it, in silence, the IPv4 routes that used it.
+    NextHopGone(u32),
     /// End of a dump; not 0: the dump failed with this (negative) errno.
     Done(i32),
     /// Answer to a request: 0 or a negative errno.
@@ -97,7 +99,10 @@ pub(crate) fn parse(raw: &RawMessage<'_>) -> Option<Message> {
         uapi::RTM_DELROUTE => parse_route(payload)?.map_or(Message::Other, Message::RouteGone),
         uapi::RTM_NEWNEIGH => parse_neighbour(payload)?.map_or(Message::Other, Message::Neighbour),
         uapi::RTM_DELNEIGH => parse_neighbour(payload)?.map_or(Message::Other, Message::NeighbourGone),
-        uapi::RTM_DELNEXTHOP => Message::NextHopGone,
+        uapi::RTM_NEWNEXTHOP => parse_next_hop(payload)?.map_or(Message::Other, Message::NextHop),
+        uapi::RTM_DELNEXTHOP => {
+            parse_next_hop(payload)?.map_or(Message::Other, |gone| Message::NextHopGone(gone.id))
+        }
         _ => Message::Other,
     })
 }

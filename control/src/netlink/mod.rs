@@ -8,6 +8,7 @@
 pub(crate) mod attribute;
 pub(crate) mod ethtool;
 pub(crate) mod message;
+pub(crate) mod next_hop;
 pub(crate) mod request;
 pub(crate) mod route;
 pub(crate) mod socket;

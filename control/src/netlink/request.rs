@@ -12,6 +12,7 @@ use super::uapi::{self, AttributeHeader, MessageHeader, NeighbourHeader};
 pub(crate) enum Dump {
     Links,
     Addresses,
+    NextHops,
     Routes4,
     Routes6,
     Neighbours4,
@@ -42,6 +43,7 @@ pub(crate) fn dump(what: Dump, sequence: u32) -> Vec<u8> {
     let (kind, family, header_len) = match what {
         Dump::Links => (uapi::RTM_GETLINK, 0, size_of::<uapi::LinkHeader>()),
         Dump::Addresses => (uapi::RTM_GETADDR, 0, size_of::<uapi::AddressHeader>()),
+        Dump::NextHops => (uapi::RTM_GETNEXTHOP, 0, size_of::<uapi::NextHopHeader>()),
         Dump::Routes4 => (uapi::RTM_GETROUTE, uapi::AF_INET, size_of::<uapi::RouteHeader>()),
         Dump::Routes6 => (uapi::RTM_GETROUTE, uapi::AF_INET6, size_of::<uapi::RouteHeader>()),
         Dump::Neighbours4 => (uapi::RTM_GETNEIGH, uapi::AF_INET, size_of::<NeighbourHeader>()),

@@ -1,8 +1,8 @@
 //! Routes: the kernel's answer to "where to", in the form that the tables need.
 //!
 //! Of several paths with equal cost (RTA_MULTIPATH) all are read; how many are used is the
-//! compiler's decision. Routes that point at nexthop objects (RTA_NH_ID) also carry their paths,
-//! because the kernel's `nexthop_compat_mode` is on by default.
+//! compiler's decision. Routes that point at nexthop objects (RTA_NH_ID) carry their paths too while the
+//! kernel's `nexthop_compat_mode` is on; otherwise, and in FRR's stream, [`super::next_hop`] has them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -24,6 +24,15 @@ pub(crate) struct Path {
     pub(crate) gateway: Option<IpAddr>,
     /// The kernel wraps packets for this path itself (lightweight tunnels): not ours to forward.
     pub(crate) foreign: bool,
+    /// Its share among the paths of a route: 1 by default, at most 65,536.
+    pub(crate) weight: u32,
+}
+
+impl Path {
+    /// Whether both lead the same way, whatever their shares.
+    pub(crate) fn leads_as(&self, other: &Self) -> bool {
+        Self { weight: 1, ..*self } == Self { weight: 1, ..*other }
+    }
 }
 
 /// What a route does.
@@ -81,6 +90,10 @@ pub(crate) struct Route {
     pub(crate) protocol: u8,
     /// The metric: the smallest wins.
     pub(crate) priority: u32,
+    /// Longest packet in bytes that this route takes (RTAX_MTU); 0: as its links do.
+    pub(crate) mtu: u32,
+    /// Number of the nexthop object that it points at; 0: none. Its paths may be said there alone.
+    pub(crate) next_hop: u32,
     pub(crate) action: Action,
 }
 
@@ -104,6 +117,8 @@ pub(crate) fn parse_route(payload: &[u8]) -> Option<Option<Route>> {
         table: parts.table,
         protocol: header.protocol,
         priority: parts.priority,
+        mtu: parts.mtu,
+        next_hop: parts.next_hop,
         action,
     }))
 }
@@ -113,18 +128,28 @@ struct Parts {
     destination: Option<IpAddr>,
     table: u32,
     priority: u32,
+    mtu: u32,
+    next_hop: u32,
     paths: Vec<Path>,
 }
 
 fn read_parts(header: &RouteHeader, rest: &[u8]) -> Option<Parts> {
-    let mut parts =
-        Parts { destination: None, table: u32::from(header.table), priority: 0, paths: Vec::new() };
+    let mut parts = Parts {
+        destination: None,
+        table: u32::from(header.table),
+        priority: 0,
+        mtu: 0,
+        next_hop: 0,
+        paths: Vec::new(),
+    };
     let mut single = PathParts::default();
     for attribute in attributes(rest) {
         match attribute.kind {
             uapi::RTA_DST => parts.destination = Some(ip(header.family, attribute.value)?),
             uapi::RTA_TABLE => parts.table = attribute.u32()?,
             uapi::RTA_PRIORITY => parts.priority = attribute.u32()?,
+            uapi::RTA_METRICS => parts.mtu = mtu(attribute.value),
+            uapi::RTA_NH_ID => parts.next_hop = attribute.u32()?,
             uapi::RTA_OIF => single.ifindex = attribute.u32()?,
             uapi::RTA_MULTIPATH => read_paths(header.family, attribute.value, &mut parts.paths),
             _ => single.read(header.family, &attribute),
@@ -136,7 +161,13 @@ fn read_parts(header: &RouteHeader, rest: &[u8]) -> Option<Parts> {
     Some(parts)
 }
 
-fn dead(flags: u32) -> bool {
+/// The MTU among a route's metrics.
+fn mtu(metrics: &[u8]) -> u32 {
+    let mtu = attributes(metrics).find(|metric| metric.kind == uapi::RTAX_MTU);
+    mtu.and_then(|metric| metric.u32()).unwrap_or(0)
+}
+
+pub(super) fn dead(flags: u32) -> bool {
     flags & (uapi::RTNH_F_DEAD | uapi::RTNH_F_LINKDOWN) != 0
 }
 
@@ -146,6 +177,8 @@ struct PathParts {
     ifindex: u32,
     gateway: Option<IpAddr>,
     foreign: bool,
+    /// The weight less 1, as the kernel tells it.
+    hops: u8,
 }
 
 impl PathParts {
@@ -159,7 +192,8 @@ impl PathParts {
     }
 
     fn finish(self) -> Path {
-        Path { ifindex: self.ifindex, gateway: self.gateway, foreign: self.foreign }
+        let Self { ifindex, gateway, foreign, hops } = self;
+        Path { ifindex, gateway, foreign, weight: u32::from(hops) + 1 }
     }
 }
 
@@ -174,7 +208,7 @@ fn read_paths(family: u8, mut bytes: &[u8], paths: &mut Vec<Path>) {
         let length = usize::from(header.length);
         let Some(inner) = bytes.get(size_of::<PathHeader>()..length) else { return };
         if !dead(u32::from(header.flags)) && paths.len() < PATHS_MAX {
-            let mut parts = PathParts { ifindex: header.ifindex, ..PathParts::default() };
+            let mut parts = PathParts { ifindex: header.ifindex, hops: header.hops, ..PathParts::default() };
             for attribute in attributes(inner) {
                 parts.read(family, &attribute);
             }

@@ -48,6 +48,7 @@ impl Dump {
         match self {
             Self::Links => "interfaces",
             Self::Addresses => "addresses",
+            Self::NextHops => "next hops",
             Self::Routes4 => "IPv4 routes",
             Self::Routes6 => "IPv6 routes",
             Self::Neighbours4 => "IPv4 neighbours",

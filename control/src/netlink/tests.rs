@@ -7,6 +7,7 @@ use zerocopy::IntoBytes;
 
 use super::attribute::messages;
 use super::message::{Address, Link, Message, Neighbour, parse};
+use super::next_hop::{NextHop, What};
 use super::request::{Ask, Dump, Key, dump, neighbour};
 use super::route::{Action, Path, Place, Route};
 use super::socket::{Events, Listener, Requests};
@@ -169,10 +170,13 @@ fn a_default_route_has_no_destination_attribute() {
         table: 254,
         protocol: 3,
         priority: 0,
+        mtu: 0,
+        next_hop: 0,
         action: Action::Paths(vec![Path {
             ifindex: 3,
             gateway: Some(address("9.254.253.1")),
             foreign: false,
+            weight: 1,
         }]),
     };
     assert_eq!(one(&bytes), Some(Message::Route(expected, Place::First)));
@@ -201,8 +205,55 @@ fn multipath_leaves_out_dead_paths_and_reads_foreign_families() {
         &[(1, &octets("8.0.0.0")), (9, &paths)],
     );
     let Some(Message::Route(route, _)) = one(&bytes) else { panic!("a route") };
-    let path = Path { ifindex: 5, gateway: Some(address("fe80::1")), foreign: false };
+    let path = Path { ifindex: 5, gateway: Some(address("fe80::1")), foreign: false, weight: 1 };
     assert_eq!(route.action, Action::Paths(vec![path]));
+}
+
+#[test]
+fn weights_mtu_and_next_hop_objects_are_read() {
+    let path = |hops: u8, gateway: &str| {
+        let mut bytes = 16_u16.to_ne_bytes().to_vec();
+        bytes.extend([0, hops]);
+        bytes.extend(3_u32.to_ne_bytes());
+        bytes.extend([8_u16.to_ne_bytes(), 5_u16.to_ne_bytes()].concat());
+        bytes.extend(octets(gateway));
+        bytes
+    };
+    let paths = [path(0, "9.0.0.1"), path(4, "9.0.0.2")].concat();
+    let mtu = [&8_u16.to_ne_bytes()[..], &2_u16.to_ne_bytes(), &1400_u32.to_ne_bytes()].concat();
+    let bytes = message(
+        uapi::RTM_NEWROUTE,
+        route_header(uapi::AF_INET, 8, 1, 0).as_bytes(),
+        &[(1, &octets("8.0.0.0")), (8, &mtu), (30, &77_u32.to_ne_bytes()), (9, &paths)],
+    );
+    let Some(Message::Route(route, _)) = one(&bytes) else { panic!("a route") };
+    assert_eq!((route.mtu, route.next_hop), (1400, 77));
+    let path = |text, weight| Path { ifindex: 3, gateway: Some(address(text)), foreign: false, weight };
+    assert_eq!(route.action, Action::Paths(vec![path("9.0.0.1", 1), path("9.0.0.2", 5)]));
+}
+
+#[test]
+fn a_next_hop_object_is_a_path_a_group_or_nothing() {
+    let header = |family, flags| uapi::NextHopHeader { family, scope: 0, protocol: 3, pad: 0, flags };
+    let id = 9_u32.to_ne_bytes();
+    let oif = 3_u32.to_ne_bytes();
+    let what = |header: uapi::NextHopHeader, attributes: &[(u16, &[u8])]| {
+        let all = [&[(1, &id[..])], attributes].concat();
+        match one(&message(uapi::RTM_NEWNEXTHOP, header.as_bytes(), &all)) {
+            Some(Message::NextHop(NextHop { id: 9, what })) => what,
+            other => panic!("{other:?} is no nexthop object 9"),
+        }
+    };
+    let path = Path { ifindex: 3, gateway: Some(address("fe80::1")), foreign: false, weight: 1 };
+    let gateway = octets("fe80::1");
+    assert_eq!(what(header(10, 0), &[(5, &oif), (6, &gateway)]), What::Path(path));
+    assert_eq!(what(header(0, 0), &[(5, &oif), (6, &gateway)]), What::Path(path), "the length tells");
+    assert_eq!(what(header(10, uapi::RTNH_F_DEAD), &[(5, &oif), (6, &gateway)]), What::Unusable);
+    assert_eq!(what(header(2, 0), &[(4, &[])]), What::Blackhole);
+    let members = [&1_u32.to_ne_bytes()[..], &[0, 0, 0, 0], &2_u32.to_ne_bytes(), &[44, 1, 0, 0]].concat();
+    assert_eq!(what(header(0, 0), &[(2, &members)]), What::Group(vec![(1, 1), (2, 301)]));
+    let gone = message(uapi::RTM_DELNEXTHOP, header(10, 0).as_bytes(), &[(1, &id)]);
+    assert_eq!(one(&gone), Some(Message::NextHopGone(9)));
 }
 
 #[test]
@@ -287,7 +338,9 @@ fn the_running_kernel_answers_dumps() {
     let mut requests = Requests::open().unwrap();
     let links = requests.dump(Dump::Links).unwrap();
     assert!(links.iter().any(|m| matches!(m, Message::Link(link) if link.name == "lo" && link.mtu > 0)));
-    for what in [Dump::Addresses, Dump::Routes4, Dump::Routes6, Dump::Neighbours4, Dump::Neighbours6] {
+    for what in
+        [Dump::Addresses, Dump::NextHops, Dump::Routes4, Dump::Routes6, Dump::Neighbours4, Dump::Neighbours6]
+    {
         requests.dump(what).unwrap();
     }
     let mut listener = Listener::open(uapi::GROUPS).unwrap();
@@ -303,7 +356,7 @@ proptest! {
 
     #[test]
     fn noise_behind_a_true_header_never_panics(
-        kind in 0_u16..40,
+        kind in prop_oneof![0_u16..40, 104..107_u16],
         body in proptest::collection::vec(any::<u8>(), 0..256),
     ) {
         let bytes = message(kind, &body, &[]);

@@ -67,6 +67,28 @@ pub(crate) struct PathHeader {
     pub(crate) ifindex: u32,
 }
 
+/// `struct nhmsg`.
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct NextHopHeader {
+    pub(crate) family: u8,
+    pub(crate) scope: u8,
+    pub(crate) protocol: u8,
+    pub(crate) pad: u8,
+    pub(crate) flags: u32,
+}
+
+/// `struct nexthop_grp`: one member of NHA_GROUP.
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct MemberHeader {
+    pub(crate) id: u32,
+    /// The weight less 1, its lower half and (Linux 6.12) its upper one.
+    pub(crate) weight: u8,
+    pub(crate) weight_high: u8,
+    pub(crate) pad: u16,
+}
+
 /// `struct ndmsg`.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -107,7 +129,9 @@ pub(crate) const RTM_GETADDR: u16 = 22;
 pub(crate) const RTM_NEWROUTE: u16 = 24;
 pub(crate) const RTM_DELROUTE: u16 = 25;
 pub(crate) const RTM_GETROUTE: u16 = 26;
+pub(crate) const RTM_NEWNEXTHOP: u16 = 104;
 pub(crate) const RTM_DELNEXTHOP: u16 = 105;
+pub(crate) const RTM_GETNEXTHOP: u16 = 106;
 pub(crate) const RTM_NEWNEIGH: u16 = 28;
 pub(crate) const RTM_DELNEIGH: u16 = 29;
 pub(crate) const RTM_GETNEIGH: u16 = 30;
@@ -176,10 +200,23 @@ pub(crate) const RTA_DST: u16 = 1;
 pub(crate) const RTA_OIF: u16 = 4;
 pub(crate) const RTA_GATEWAY: u16 = 5;
 pub(crate) const RTA_PRIORITY: u16 = 6;
+pub(crate) const RTA_METRICS: u16 = 8;
 pub(crate) const RTA_MULTIPATH: u16 = 9;
 pub(crate) const RTA_TABLE: u16 = 15;
 pub(crate) const RTA_VIA: u16 = 18;
 pub(crate) const RTA_ENCAP_TYPE: u16 = 21;
+pub(crate) const RTA_NH_ID: u16 = 30;
+/// In RTA_METRICS.
+pub(crate) const RTAX_MTU: u16 = 2;
+
+pub(crate) const NHA_ID: u16 = 1;
+pub(crate) const NHA_GROUP: u16 = 2;
+pub(crate) const NHA_BLACKHOLE: u16 = 4;
+pub(crate) const NHA_OIF: u16 = 5;
+pub(crate) const NHA_GATEWAY: u16 = 6;
+pub(crate) const NHA_ENCAP_TYPE: u16 = 7;
+/// For bridges, not for routes.
+pub(crate) const NHA_FDB: u16 = 11;
 
 pub(crate) const RTN_UNICAST: u8 = 1;
 pub(crate) const RTN_BLACKHOLE: u8 = 6;

@@ -60,7 +60,7 @@ fn action(v4: bool) -> impl Strategy<Value = Action> {
     let paths = proptest::collection::vec(path(), 1..3).prop_map(move |paths| {
         let path = |(ifindex, gateway): (u32, Option<usize>)| {
             let gateway = gateway.map(|at| gateways[at].parse().unwrap());
-            Path { ifindex, gateway, foreign: false }
+            Path { ifindex, gateway, foreign: false, weight: 1 }
         };
         Action::Paths(paths.into_iter().map(path).collect())
     });
@@ -75,6 +75,8 @@ fn some_route() -> impl Strategy<Value = Route> {
             table: [254, 100][table as usize],
             protocol: 3,
             priority,
+            mtu: 0,
+            next_hop: 0,
             action,
         })
     })
