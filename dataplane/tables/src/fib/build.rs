@@ -10,13 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::encode::{Builder, Place, runs};
-use super::look_up::answer;
-use super::sweep::{Level, Prefix, Route, sweep};
+use super::sweep::{Intervals, Level, Prefix, Route, sweep};
 use super::{CELL_WORDS, ROOT4, ROOT6, STRIDE, Value, Word, kind};
 use crate::adjacency::NextHopId;
 use crate::arena::{Arena, Block};
 use crate::layout::{GRANULE, Offset};
-use crate::sync::{AtomicU32, Ordering};
 use crate::writer::TableError;
 use zerocopy::IntoBytes;
 
@@ -84,10 +82,12 @@ struct Applied {
 }
 
 /// What stands for the routes in an area that are longer than it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Node {
     value: Value,
     block: Option<Block>,
+    /// What it says, so that single slots can change without a look at all routes.
+    intervals: Intervals,
 }
 
 /// Routes and nodes of one family.
@@ -301,12 +301,10 @@ impl Fib {
             }
             match self.family {
                 Family::V6 => {
-                    let value = match self.patched(work, at(slot))? {
-                        Some(value) => value,
-                        None => {
-                            let routes = self.inside(work, at(slot));
-                            self.area(work, at(slot), &routes, inherited)?
-                        }
+                    let value = if self.has_longer(at(slot)) {
+                        self.area(work, at(slot), None, inherited)?
+                    } else {
+                        inherited
                     };
                     stores.push(self.store(slot, 1, Stored::Value(value.0)));
                 }
@@ -403,71 +401,78 @@ impl Fib {
         if self.family == Family::V4 { 8 } else { STRIDE }
     }
 
-    /// An IPv6 /16 in which only single slots may have changed: itself, when each has the answer that it had;
-    /// when it is a node of words where they have answers of their own, a copy with others. That is much
-    /// cheaper than a sweep. `None` where it is not so.
-    fn patched(&self, work: &mut Work<'_>, area: Prefix) -> Result<Option<Value>, TableError> {
+    /// What stands for an area that has longer routes: a next hop where one answer holds, else a node.
+    /// `routes` are those routes, where they are at hand.
+    fn area(
+        &self,
+        work: &mut Work<'_>,
+        area: Prefix,
+        routes: Option<&[Route]>,
+        inherited: Value,
+    ) -> Result<Value, TableError> {
+        if let Some(Some(node)) = work.nodes.get(&area) {
+            return Ok(node.value);
+        }
+        let old = self.nodes.get(&area);
+        if let Some(node) = old.filter(|_| !work.touched.touches(area)) {
+            return Ok(node.value);
+        }
+        let (intervals, patches) = match self.patches(work, area)?.zip(old) {
+            Some((patches, node)) if patches.is_empty() => return Ok(node.value),
+            Some((patches, node)) => (node.intervals.patched(&patches, 1 << self.width()), patches),
+            None => (self.sweep(work, area, routes, inherited)?, Vec::new()),
+        };
+        let words = old.filter(|_| !patches.is_empty()).and_then(|node| node.own_words(work, &patches));
+        let (value, block) = match words {
+            Some(block) => {
+                let (value, block) = work.builder.patched(block, &patches)?;
+                (value, Some(block))
+            }
+            None => work.builder.node(&intervals, self.place(area))?,
+        };
+        work.nodes.insert(area, Some(Node { value, block, intervals }));
+        Ok(value)
+    }
+
+    /// Where an area has a node and only single slots of it have changed: those that have another answer
+    /// now. It spares a look at all routes.
+    fn patches(&self, work: &mut Work<'_>, area: Prefix) -> Result<Option<Vec<(u32, Value)>>, TableError> {
         let touched = work.touched;
-        let end = area.len + STRIDE;
+        let (width, end) = (self.width(), area.len + self.width());
+        let Some(node) = self.nodes.get(&area) else { return Ok(None) };
         let single = |prefix: &Prefix| prefix.len >= end;
         if touched.everything || touched.covers(area) || !touched.inside(area).iter().all(single) {
             return Ok(None);
         }
-        let at = self.root.offset.bytes() + area.slot(STRIDE, STRIDE) as usize * 4;
-        let entry = work.builder.arena.region().atomics::<AtomicU32>(at);
-        let Some(now) = entry.map(|entry| Value(entry.load(Ordering::Relaxed))) else { return Ok(None) };
         let mut slots: Vec<Prefix> = touched.inside(area).iter().map(|p| Prefix::new(p.bits, end)).collect();
         slots.dedup();
         let mut patches = Vec::with_capacity(slots.len());
         for slot in slots {
             let inherited = self.covering(slot.bits, end + 1).map_or(Value(0), |(_, id)| Value(id.0));
-            let routes = self.inside(work, slot);
-            let value = self.area(work, slot, &routes, inherited)?;
-            let number = slot.slot(end, STRIDE);
-            if answer(work.builder.arena.region(), now, number as u16) != value {
+            let longer = self.has_longer(slot);
+            let value = if longer { self.area(work, slot, None, inherited)? } else { inherited };
+            let number = slot.slot(end, width);
+            if node.intervals.at(number) != value {
                 patches.push((number, value));
             }
         }
-        if patches.is_empty() {
-            return Ok(Some(now));
-        }
-        let words = |node: &&Node| node.value == now && now.is_reference() && now.kind() == kind::WORDS;
-        let old = self.nodes.get(&area).filter(words).and_then(|node| node.block);
-        let region = work.builder.arena.region();
-        let own = |old: Block, slot| Word::of_node(region, old, slot).is_some_and(|word| word.has_own(slot));
-        let Some(old) = old.filter(|old| patches.iter().all(|(slot, _)| own(*old, *slot))) else {
-            return Ok(None);
-        };
-        let (value, block) = work.builder.patched(old, &patches)?;
-        work.nodes.insert(area, Some(Node { value, block: Some(block) }));
-        Ok(Some(value))
+        Ok(Some(patches))
     }
 
-    /// What stands for an area: a next hop where one answer holds, else a node.
-    fn area(
+    /// The intervals of an area, from its routes.
+    fn sweep(
         &self,
         work: &mut Work<'_>,
         area: Prefix,
-        routes: &[Route],
+        routes: Option<&[Route]>,
         inherited: Value,
-    ) -> Result<Value, TableError> {
-        if routes.is_empty() {
-            return Ok(inherited);
-        }
-        if let Some(Some(node)) = work.nodes.get(&area) {
-            return Ok(node.value);
-        }
-        if let Some(node) = self.nodes.get(&area).filter(|_| !work.touched.touches(area)) {
-            return Ok(node.value);
-        }
+    ) -> Result<Intervals, TableError> {
         let level = Level { end: area.len + self.width(), width: self.width() };
-        let intervals = sweep(routes, level, inherited, |inside, inherited| {
+        let collected = if routes.is_none() { self.inside(work, area) } else { Vec::new() };
+        sweep(routes.unwrap_or(&collected), level, inherited, |inside, inherited| {
             let bits = inside.first().map_or(0, |(route, _)| route.bits);
-            self.area(work, Prefix::new(bits, level.end), inside, inherited)
-        })?;
-        let (value, block) = work.builder.node(&intervals, self.place(area))?;
-        work.nodes.insert(area, Some(Node { value, block }));
-        Ok(value)
+            self.area(work, Prefix::new(bits, level.end), Some(inside), inherited)
+        })
     }
 
     /// The words of an IPv4 /16, and its cells.
@@ -478,23 +483,23 @@ impl Fib {
         inherited: Value,
         stores: &mut Vec<Store>,
     ) -> Result<(), TableError> {
-        let level = Level { end: area.len + self.width(), width: self.width() };
-        let routes = self.inside(work, area);
-        let intervals = sweep(&routes, level, inherited, |inside, inherited| {
-            let bits = inside.first().map_or(0, |(route, _)| route.bits);
-            self.area(work, Prefix::new(bits, level.end), inside, inherited)
-        })?;
+        let patches = self.patches(work, area)?;
+        let intervals = match patches.zip(self.nodes.get(&area)) {
+            Some((patches, _)) if patches.is_empty() && self.has_longer(area) => return Ok(()),
+            Some((patches, node)) => node.intervals.patched(&patches, 1 << self.width()),
+            None => self.sweep(work, area, None, inherited)?,
+        };
         let slot = area.slot(STRIDE, STRIDE);
         let one = match intervals.as_slice() {
             [(_, value)] => self.uniform(*value),
             _ => None,
         };
-        let mut node = None;
+        let mut block = None;
         if let Some(what) = one {
             stores.push(self.store(slot, 1, what));
         } else {
-            let (words, block) = work.builder.cells(&runs(intervals.as_slice(), CELL_WORDS))?;
-            node = Some(Node { value: Value::CORRUPT, block: Some(block) });
+            let (words, cells) = work.builder.cells(&runs(intervals.as_slice(), CELL_WORDS))?;
+            block = Some(cells);
             let first = self.store(slot, 1, Stored::Word(0));
             stores.extend(words.into_iter().enumerate().map(|(index, word)| Store {
                 at: first.at + index * 8,
@@ -502,9 +507,8 @@ impl Fib {
                 what: Stored::Word(word),
             }));
         }
-        if node.is_some() || self.nodes.contains_key(&area) {
-            work.nodes.insert(area, node);
-        }
+        let stays = block.is_some() || self.has_longer(area);
+        work.nodes.insert(area, stays.then_some(Node { value: Value::CORRUPT, block, intervals }));
         Ok(())
     }
 
@@ -527,6 +531,17 @@ impl Fib {
 
     fn has_longer(&self, area: Prefix) -> bool {
         self.rib.range(area.first()..=area.last()).any(|(route, _)| route.len > area.len)
+    }
+}
+
+impl Node {
+    /// Its block, where it is a node of words in which these slots have answers of their own.
+    fn own_words(&self, work: &Work<'_>, patches: &[(u32, Value)]) -> Option<Block> {
+        let words = self.value.is_reference() && self.value.kind() == kind::WORDS;
+        let block = self.block.filter(|_| words)?;
+        let region = work.builder.arena.region();
+        let own = |slot| Word::of_node(region, block, slot).is_some_and(|word| word.has_own(slot));
+        patches.iter().all(|(slot, _)| own(*slot)).then_some(block)
     }
 }
 

@@ -4,7 +4,7 @@
 //! Which lanes need which step is kept in masks of 64 bits. What a processor's vectors can do better than
 //! this code stands in [`Vectors`].
 
-use super::simd::{Level, Plain};
+use super::simd::Level;
 use super::{NODE_WORDS, Root4, Root6, Value, Word, kind};
 use crate::adjacency::NextHopId;
 use crate::segment::{Region, Window};
@@ -154,12 +154,6 @@ pub(super) fn batch6<V: Vectors>(
         // As `Value::answer`: a reference that no node was found for is damage.
         *out = NextHopId((*value).min(NextHopId::CORRUPT.0));
     }
-}
-
-/// What a node answers for a slot, as its writer sees it; a next hop answers itself.
-pub(super) fn answer(region: &Region, node: Value, slot: u16) -> Value {
-    let reader = Reader { window: region.window(), region, vectors: Plain };
-    if node.is_reference() { reader.step(node, slot) } else { node }
 }
 
 impl<'a, V: Vectors> Reader<'a, V> {

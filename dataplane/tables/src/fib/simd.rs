@@ -10,7 +10,7 @@ use crate::segment::{Region, Window};
 
 /// Portable code.
 #[derive(Clone, Copy)]
-pub(super) struct Plain;
+struct Plain;
 
 impl Vectors for Plain {
     const GATHERS: bool = false;

@@ -69,6 +69,33 @@ impl Intervals {
     pub(super) fn as_slice(&self) -> &[(u32, Value)] {
         &self.0
     }
+
+    /// What holds at a slot.
+    pub(super) fn at(&self, slot: u32) -> Value {
+        let behind = self.0.partition_point(|(start, _)| *start <= slot);
+        self.0.get(behind.wrapping_sub(1)).map_or(Value(0), |(_, value)| *value)
+    }
+
+    /// The same with other answers for single slots, which are sorted, of `slots` slots.
+    pub(super) fn patched(&self, patches: &[(u32, Value)], slots: u32) -> Self {
+        let mut patched = Self(Vec::with_capacity(self.0.len() + 2 * patches.len()));
+        let mut rest = patches.iter().peekable();
+        let ends = self.0.iter().skip(1).map(|(start, _)| *start).chain([slots]);
+        for ((start, value), end) in self.0.iter().zip(ends) {
+            let mut at = *start;
+            while let Some((slot, answer)) = rest.next_if(|(slot, _)| *slot < end) {
+                if at < *slot {
+                    patched.from(at, *value);
+                }
+                patched.from(*slot, *answer);
+                at = slot + 1;
+            }
+            if at < end {
+                patched.from(at, *value);
+            }
+        }
+        patched
+    }
 }
 
 /// Where a sweep is: bits `end - width..end` of addresses.
