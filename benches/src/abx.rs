@@ -43,13 +43,29 @@ pub trait Side {
     /// Works for a few microseconds at least.
     fn work(&mut self) -> u64;
 
-    /// Called after each slice with the work done in it.
+    /// Called after each slice with the work done in it; says what of it counts.
     ///
     /// # Errors
     /// A sentence that says what went wrong; it ends the measurement.
-    fn check(&mut self, work: u64) -> Result<(), String> {
-        let _ = work;
-        Ok(())
+    fn check(&mut self, work: u64) -> Result<Work, String> {
+        Ok(Work::undisturbed(work))
+    }
+}
+
+/// What a slice achieved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// Units of work (packets).
+    pub units: u64,
+    /// Whether the side could work all the time; a pair with a slice in which it could not is rejected.
+    pub undisturbed: bool,
+}
+
+impl Work {
+    /// Work that nothing stood in the way of.
+    #[must_use]
+    pub fn undisturbed(units: u64) -> Self {
+        Self { units, undisturbed: true }
     }
 }
 
@@ -142,11 +158,11 @@ impl Slice {
         };
         let cpu = machine::thread_cpu().saturating_sub(cpu);
         let undisturbed = machine::Disturbance::now() == before;
-        side.check(work)?;
+        let Work { units: work, undisturbed: busy } = side.check(work)?;
         if work == 0 {
             return Err("no work was done in a slice".to_owned());
         }
-        let quiet = undisturbed && cpu.as_secs_f64() >= plan.cpu_share * wall.as_secs_f64();
+        let quiet = busy && undisturbed && cpu.as_secs_f64() >= plan.cpu_share * wall.as_secs_f64();
         Ok(Self { ns_per_unit: wall.as_nanos() as f64 / work as f64, add_ns, load_ns, quiet })
     }
 }

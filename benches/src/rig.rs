@@ -21,17 +21,17 @@ use sixlane_tunnel::sixinfour::RelayParams;
 use sixlane_wire::checksum::Sum;
 use sixlane_xsk::{FramePool, Ledger, Memory, Umem};
 
-use crate::abx::Side;
+use crate::abx::{Side, Work};
 
 /// The relay's IPv4 address: 9.254.253.252.
-const RELAY: u32 = 0x09fe_fdfc;
+pub(crate) const RELAY: u32 = 0x09fe_fdfc;
 /// The native host: 2001:600::1.
-const NATIVE: u128 = 0x2001_0600 << 96 | 1;
+pub(crate) const NATIVE: u128 = 0x2001_0600 << 96 | 1;
 /// Our own IPv6 address: 2001:600::fe.
-const ROUTER: u128 = 0x2001_0600 << 96 | 0xfe;
+pub(crate) const ROUTER: u128 = 0x2001_0600 << 96 | 0xfe;
 
-const OUR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
-const THEIR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
+pub(crate) const OUR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+pub(crate) const THEIR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
 /// Bytes of an IPv6 packet that makes a frame of 84 bytes, with Ethernet header and FCS.
 const PACKET_LEN: u16 = 84 - 14 - 4;
@@ -87,32 +87,32 @@ fn scatter(index: u64) -> u64 {
 }
 
 /// Routes of each family.
-const ROUTES: u64 = 1024;
+pub(crate) const ROUTES: u64 = 1024;
 
 /// The prefix of a native route, a /32 of 2400::/12.
-fn native_route(number: u64) -> u128 {
+pub(crate) fn native_route(number: u64) -> u128 {
     0x2400_u128 << 112 | u128::from(scatter(number) & 0xf_ffff) << 96
 }
 
 /// The prefix of an IPv4 route, a /20 of 80.0.0.0/4.
-fn site_route(number: u64) -> u32 {
+pub(crate) fn site_route(number: u64) -> u32 {
     0x5000_0000 | (scatter(number) as u32 & 0xffff) << 12
 }
 
 /// A native destination: a host in a /48 of its own.
-fn native(index: usize) -> u128 {
+pub(crate) fn native(index: usize) -> u128 {
     let number = index as u64;
     native_route(number % ROUTES) | u128::from(scatter(number ^ 0x6a6a_0000) & 0xffff) << 80 | 1
 }
 
 /// A 6to4 site.
-fn site(index: usize) -> u32 {
+pub(crate) fn site(index: usize) -> u32 {
     let number = index as u64;
     site_route(number % ROUTES) | scatter(number ^ 0x6040_0000) as u32 & 0xfff
 }
 
 /// The 6to4 address of a site's first host.
-fn sixtofour(site: u32) -> u128 {
+pub(crate) fn sixtofour(site: u32) -> u128 {
     0x2002_u128 << 112 | u128::from(site) << 80 | 1
 }
 
@@ -222,7 +222,7 @@ impl Ground {
 }
 
 /// CLOCK_MONOTONIC in nanoseconds, as the worker's loop reads it once a turn.
-fn clock() -> u64 {
+pub(crate) fn clock() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
@@ -273,7 +273,7 @@ impl Side for Relay {
     }
 
     /// Every packet was forwarded; none was dropped, none was made.
-    fn check(&mut self, work: u64) -> Result<(), String> {
+    fn check(&mut self, work: u64) -> Result<Work, String> {
         let now = self.counters();
         let moved = now.transmitted.wrapping_sub(self.seen.transmitted);
         if moved != work || now.dropped_total() != self.seen.dropped_total() {
@@ -281,7 +281,7 @@ impl Side for Relay {
         }
         now.identity().map_err(|error| error.to_string())?;
         self.seen = now;
-        Ok(())
+        Ok(Work::undisturbed(work))
     }
 }
 
