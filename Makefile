@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-bench build demo test test-long lint bench-pipeline fuzz clean-check
+.PHONY: help deps deps-test deps-bench build demo test test-long lint bench-pipeline bench-wire fuzz clean-check
 
 CARGO ?= cargo
 # Where rustup puts cargo, for shells that do not know it yet.
@@ -37,10 +37,15 @@ lint: ## format, warnings as errors
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 
 # Benchmarks measure the path of processors with AVX2, which is what a packaged build is for.
-BENCH = RUSTFLAGS="-C target-cpu=x86-64-v3" CARGO_TARGET_DIR=target/v3 $(CARGO) run --release --quiet --package sixlane-benches
+FAST = RUSTFLAGS="-C target-cpu=x86-64-v3" CARGO_TARGET_DIR=target/v3 $(CARGO)
+BENCH = $(FAST) run --release --quiet --package sixlane-benches
 
 bench-pipeline: deps-bench ## time and instructions per packet of the worker, without wires
 	@$(BENCH) --bin bench-pipeline
+
+bench-wire: deps-bench ## rate of the worker over real sockets, against a bare forwarder over the same (root)
+	@$(FAST) build --release --quiet --package sixlane
+	@$(BENCH) --bin bench-wire
 
 fuzz: deps ## one minute of each fuzz target, with AddressSanitizer
 	@scripts/fuzz.sh

@@ -111,17 +111,23 @@ impl Stream {
         let mut generator = Generator::new(host, interface, traffic)?;
         let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (ended, counted, host) = (Arc::clone(&stop), Arc::clone(&sent), host.clone());
+        // It begins on the processor of whoever starts it, who may be about to spin there.
+        let (begun, has_begun) = std::sync::mpsc::channel();
         let work = move || {
             let paced = || {
                 if let Some(id) = core {
                     core_affinity::set_for_current(CoreId { id });
                 }
+                let _ = begun.send(());
                 run(&mut generator, pace, &ended, &counted)
             };
             host.within(paced).map_err(|error| error.to_string())?
         };
         let thread = std::thread::Builder::new().name("generator".into()).spawn(work);
-        Ok(Self { stop, sent, thread: Some(thread.map_err(|error| error.to_string())?) })
+        let thread = Some(thread.map_err(|error| error.to_string())?);
+        // What ended it instead is told when it is stopped.
+        let _ = has_begun.recv();
+        Ok(Self { stop, sent, thread })
     }
 
     /// Frames sent so far.
