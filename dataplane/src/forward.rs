@@ -6,6 +6,7 @@
 use crate::batch::Batch;
 use crate::classify::Packet;
 use crate::door;
+use crate::flow;
 use crate::pipeline::Pipeline;
 use crate::rewrite;
 use crate::scene::{Origin, Scene};
@@ -27,7 +28,11 @@ impl Pipeline {
         let mut run = Run::new(scene);
         for (&at, &next_hop) in self.live.as_slice().iter().zip(self.keys.next_hops.first(count)) {
             let packet = self.packets.at(at);
-            let Some(adjacency) = run.meet(next_hop) else {
+            let mut met = run.meet(next_hop);
+            if met.is_some_and(|met| met.kind == kind::GROUP) {
+                met = run.choose(next_hop, flow::hash(packet, batch.at(at), scene));
+            }
+            let Some(adjacency) = met else {
                 self.refused.push(at, without_adjacency(next_hop, packet, hops));
                 continue;
             };

@@ -58,7 +58,7 @@ impl Identifications {
 
 /// Both halves of the 128-bit product, folded: without the key nobody can say which pairs meet.
 #[inline]
-fn fold(value: u64, factor: u64) -> u64 {
+pub(crate) fn fold(value: u64, factor: u64) -> u64 {
     let product = u128::from(value) * u128::from(factor);
     (product as u64) ^ ((product >> 64) as u64)
 }

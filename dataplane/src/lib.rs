@@ -13,6 +13,7 @@ pub mod batch;
 mod classify;
 mod door;
 pub mod explain;
+mod flow;
 mod forward;
 pub mod ident;
 pub mod link;

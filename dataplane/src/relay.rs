@@ -2,6 +2,7 @@
 
 use crate::batch::{Batch, Column, List, Slot};
 use crate::classify::{Flow, Packet, Refused};
+use crate::flow;
 use crate::pipeline::Pipeline;
 use crate::rewrite;
 use crate::scene::{Origin, Scene};
@@ -126,7 +127,11 @@ impl Pipeline {
         let mut run = Run::new(scene);
         for (at, far_end, next_hop) in self.entering.passed() {
             let packet = self.packets.at(at);
-            let adjacency = run.meet(next_hop);
+            let mut adjacency = run.meet(next_hop);
+            if adjacency.is_some_and(|adjacency| adjacency.kind == kind::GROUP) {
+                // The packet's own flow: all packets of a tunnel have the same outer addresses.
+                adjacency = run.choose(next_hop, flow::hash(packet, batch.at(at), scene));
+            }
             let Some(adjacency) = adjacency.filter(|adjacency| carries(adjacency, packet)) else {
                 let mut verdict = far_end_refusal(adjacency, next_hop, packet);
                 if let (Verdict::Drop(Reason::NeighQueue), Some(adjacency)) = (verdict, adjacency) {

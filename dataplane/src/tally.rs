@@ -226,6 +226,13 @@ impl<'a> Run<'a> {
         self.adjacency
     }
 
+    /// The adjacency of the next packet's flow, where `group` was met. `None`: the tables are damaged.
+    #[inline(never)] // only packets with several next hops pay for it
+    pub(crate) fn choose(&mut self, group: NextHopId, flow: u64) -> Option<&'a Adjacency> {
+        let member = self.view.member(group, flow);
+        self.meet(member)
+    }
+
     /// Counts a packet of the adjacency met last.
     #[inline]
     pub(crate) fn count(&mut self) {

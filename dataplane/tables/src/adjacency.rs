@@ -61,6 +61,8 @@ pub mod kind {
     pub const REWRITE: u8 = 8;
     /// Encapsulated by the 6to4 function; the outer destination has its own look-up.
     pub const SIXTOFOUR: u8 = 9;
+    /// Several next hops: a flow's hash chooses among them ([`crate::group`]). None of them is a group.
+    pub const GROUP: u8 = 10;
 }
 
 /// What happens to packets of a next hop. One cache line, immutable once published.

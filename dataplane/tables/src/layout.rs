@@ -12,6 +12,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::adjacency::Adjacency;
 use crate::classes::ClassRange;
 use crate::counters::{Counters, PortCounters};
+use crate::group::Group;
 use crate::packets::PacketSlot;
 use crate::quiescence::EpochLine;
 use crate::segment::Atomics;
@@ -52,6 +53,7 @@ const fn layout_hash() -> u64 {
         size_of::<RootRecord>(),
         size_of::<Settings>(),
         size_of::<Adjacency>(),
+        size_of::<Group>(),
         size_of::<ClassRange>(),
         size_of::<PartnerLine>(),
         size_of::<RingLine>(),

@@ -2,7 +2,7 @@
 //!
 //! Control writes tables with a [`TableWriter`]; workers map them read-only as [`Tables`] and look at
 //! them through a [`View`]; what workers must write lies in their own [`WorkerSegment`]s. Reading order:
-//! [`layout`], [`segment`], [`quiescence`], `arena`, [`settings`], [`adjacency`], [`classes`], `fib`,
+//! [`layout`], [`segment`], [`quiescence`], `arena`, [`settings`], [`adjacency`], [`group`], [`classes`], `fib`,
 //! [`reader`], [`writer`], [`counters`], [`spsc`], [`punt`], [`packets`], [`worker`].
 
 #[cfg(not(loom))]
@@ -15,6 +15,8 @@ pub mod classes;
 pub mod counters;
 #[cfg(not(loom))]
 mod fib;
+#[cfg(not(loom))]
+pub mod group;
 #[cfg(not(loom))]
 pub mod layout;
 #[cfg(not(loom))]

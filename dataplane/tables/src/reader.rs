@@ -8,6 +8,7 @@ use sixlane_tunnel::{Class4, Classes};
 use crate::adjacency::{Adjacency, NextHopId};
 use crate::classes::{self, Bitmap, ClassRange};
 use crate::fib;
+use crate::group::Group;
 use crate::layout::{
     ARENA_BYTES, ControlLine, LAYOUT_HASH, MAGIC, Offset, RootRecord, SEGMENT_BYTES, SegmentHeader, WORKERS,
     at, kind,
@@ -229,6 +230,17 @@ impl<'a> View<'a> {
         let word = self.adjacencies.get(id.0 as usize)?;
         let offset = Offset::new(word.load(Ordering::Acquire));
         if offset == Offset::NONE { None } else { self.region.record(offset.bytes()) }
+    }
+
+    /// The member of a group ([`crate::adjacency::kind::GROUP`]) that takes a flow; damage answers
+    /// [`NextHopId::CORRUPT`].
+    #[inline]
+    #[must_use]
+    pub fn member(&self, group: NextHopId, hash: u64) -> NextHopId {
+        let word = self.adjacencies.get(group.0 as usize);
+        let offset = word.map_or(Offset::NONE, |word| Offset::new(word.load(Ordering::Acquire)));
+        let group: Option<&Group> = self.region.record(offset.bytes());
+        group.map_or(NextHopId::CORRUPT, |group| group.choose(hash))
     }
 
     /// How many adjacencies there can be: every id is below this.

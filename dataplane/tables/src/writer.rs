@@ -4,16 +4,18 @@
 //! that fails leaves everything as it was. What was replaced is reclaimed by [`TableWriter::collect`]
 //! once every online worker has passed it.
 
+mod adjacencies;
 mod door;
 mod routes;
 mod stage;
 
 use zerocopy::IntoBytes;
 
-use crate::adjacency::{Adjacency, NextHopId};
+use crate::adjacency::NextHopId;
 use crate::arena::{Arena, Block};
 use crate::classes::{self, ClassRange};
 use crate::fib::{Family, Fib};
+use crate::group::Slots;
 use crate::layout::{ControlLine, Offset, RootRecord, WORKERS, at};
 use crate::quiescence::{Limbo, WorkerEpoch};
 use crate::segment::{Fixed, One, Pages, Segment, SegmentError};
@@ -108,10 +110,13 @@ enum Retired {
 }
 
 /// An adjacency in force.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     record: Block,
+    /// How many routes use it, and groups that have it as a member.
     routes: u32,
+    /// The slots of a group.
+    slots: Option<Box<Slots>>,
 }
 
 /// The blocks that a root record names.
@@ -196,89 +201,6 @@ impl TableWriter {
             fib4,
             fib6,
         })
-    }
-}
-
-/// Adjacencies.
-impl TableWriter {
-    fn entry(&self, id: NextHopId) -> Option<&Entry> {
-        self.adjacencies.get(id.0 as usize).and_then(Option::as_ref)
-    }
-
-    /// Adds an adjacency that no route uses yet.
-    ///
-    /// # Errors
-    /// [`TableError::AdjacencyLimit`] or [`TableError::ArenaFull`].
-    pub fn add_adjacency(&mut self, adjacency: &Adjacency) -> Result<NextHopId, TableError> {
-        let full = TableError::AdjacencyLimit(self.limits.adjacencies);
-        let id = self.free_ids.last().copied().ok_or(full)?;
-        let record = self.arena.store(adjacency.as_bytes())?;
-        self.free_ids.pop();
-        if let Some(slot) = self.adjacencies.get_mut(id.0 as usize) {
-            *slot = Some(Entry { record, routes: 0 });
-        }
-        self.point(id, record.offset);
-        Ok(id)
-    }
-
-    /// Replaces an adjacency under the routes that use it: a neighbour's new address, for instance.
-    ///
-    /// # Errors
-    /// [`TableError::UnknownNextHop`], or [`TableError::ArenaFull`]: the old one stays in force.
-    pub fn replace_adjacency(&mut self, id: NextHopId, adjacency: &Adjacency) -> Result<(), TableError> {
-        if self.entry(id).is_none() {
-            return Err(TableError::UnknownNextHop(id));
-        }
-        let record = self.arena.store(adjacency.as_bytes())?;
-        let slot = self.adjacencies.get_mut(id.0 as usize).and_then(Option::as_mut);
-        let old = slot.map(|entry| core::mem::replace(&mut entry.record, record));
-        self.point(id, record.offset);
-        if let Some(old) = old {
-            self.limbo.retire(Retired::Block(old));
-            self.limbo.publish(&self.control.token);
-        }
-        Ok(())
-    }
-
-    /// Removes an adjacency that no route uses. Its id is used again only after reclamation.
-    ///
-    /// # Errors
-    /// [`TableError::UnknownNextHop`] or [`TableError::InUse`].
-    pub fn remove_adjacency(&mut self, id: NextHopId) -> Result<(), TableError> {
-        let slot = self.adjacencies.get_mut(id.0 as usize).filter(|slot| slot.is_some());
-        let slot = slot.ok_or(TableError::UnknownNextHop(id))?;
-        if let Some(Entry { routes: routes @ 1.., .. }) = *slot {
-            return Err(TableError::InUse { id, routes });
-        }
-        if let Some(entry) = slot.take() {
-            self.limbo.retire(Retired::Adjacency(id, entry.record));
-            self.limbo.publish(&self.control.token);
-        }
-        Ok(())
-    }
-
-    /// The adjacency of an id, from the writer's own tables.
-    #[must_use]
-    pub fn adjacency(&self, id: NextHopId) -> Option<Adjacency> {
-        let entry = self.entry(id)?;
-        self.arena.region().record::<Adjacency>(entry.record.offset.bytes()).copied()
-    }
-
-    /// How many routes use an adjacency; `None` for an unknown id.
-    #[must_use]
-    pub fn adjacency_routes(&self, id: NextHopId) -> Option<u32> {
-        self.entry(id).map(|entry| entry.routes)
-    }
-
-    fn point(&self, id: NextHopId, offset: Offset) {
-        point(&self.index, id, offset);
-    }
-}
-
-/// Makes the index name the record of an id.
-fn point(index: &Fixed<AtomicU32>, id: NextHopId, offset: Offset) {
-    if let Some(word) = index.all().get(id.0 as usize) {
-        word.store(offset.granules(), Ordering::Release);
     }
 }
 
@@ -393,7 +315,7 @@ impl TableWriter {
         self.limbo.collect(epochs, |retired| match retired {
             Retired::Block(block) => arena.free(block),
             Retired::Adjacency(id, record) => {
-                point(index, id, Offset::NONE);
+                adjacencies::point(index, id, Offset::NONE);
                 arena.free(record);
                 free_ids.push(id);
             }

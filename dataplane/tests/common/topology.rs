@@ -93,7 +93,7 @@ pub fn route4(writer: &mut TableWriter, prefix: &str, adjacency: &Adjacency) -> 
 
 /// A writer with the routes of the topology.
 pub fn writer(settings: &Settings) -> TableWriter {
-    let limits = Limits { routes4: 1000, routes6: 1000, adjacencies: 200, segments: 1, ..Limits::default() };
+    let limits = Limits { routes4: 5000, routes6: 1000, adjacencies: 200, segments: 1, ..Limits::default() };
     let mut writer = TableWriter::create(&limits, settings).expect("table memory");
     writer.set_classes(&classes(settings.lab != 0)).expect("room for classes");
     let tables = &mut writer;

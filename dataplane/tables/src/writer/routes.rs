@@ -134,7 +134,7 @@ impl TableWriter {
         Ok(())
     }
 
-    fn count_uses(&mut self, uses: Uses) {
+    pub(super) fn count_uses(&mut self, uses: Uses) {
         for (id, more) in uses {
             if let Some(entry) = self.adjacencies.get_mut(id.0 as usize).and_then(Option::as_mut) {
                 entry.routes = u32::try_from(i64::from(entry.routes) + more).unwrap_or(0);
