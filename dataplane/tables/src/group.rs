@@ -60,35 +60,23 @@ pub fn distribute(old: Option<&Slots>, members: &[(NextHopId, u32)]) -> Option<S
     Some(slots)
 }
 
-/// How many slots each member has: one at least, the others by weight (the largest remainders get what is
-/// left over).
+/// How many slots each member has: one at least, each further one goes to who has least for his weight
+/// (Sainte-Laguë's method: when a member goes, nobody else has fewer than before).
 fn shares(members: &[(NextHopId, u32)]) -> Vec<(NextHopId, usize)> {
-    let total: u64 = members.iter().map(|(_, weight)| u64::from((*weight).max(1))).sum();
-    let part = |weight: u32| (u64::from(weight.max(1)) * SLOTS as u64, total.max(1));
-    let mut shares: Vec<(NextHopId, usize)> = members
-        .iter()
-        .map(|&(id, weight)| {
-            let (slots, total) = part(weight);
-            (id, ((slots / total) as usize).max(1))
-        })
-        .collect();
-    let mut order: Vec<usize> = (0..members.len()).collect();
-    order.sort_by_key(|&at| {
-        let (slots, total) = part(members.get(at).map_or(1, |(_, weight)| *weight));
-        std::cmp::Reverse(slots % total)
-    });
-    let mut sum: usize = shares.iter().map(|(_, slots)| slots).sum();
-    for &at in order.iter().cycle().take(SLOTS.saturating_sub(sum)) {
-        if let Some((_, slots)) = shares.get_mut(at) {
+    let mut shares: Vec<(NextHopId, usize)> = members.iter().map(|(id, _)| (*id, 1)).collect();
+    for _ in members.len()..SLOTS {
+        // Weight by 2 n + 1, compared as a fraction of whole numbers; the first of equals.
+        let claim = |at: usize| {
+            let weight = members.get(at).map_or(1, |(_, weight)| u64::from((*weight).max(1)));
+            (weight, shares.get(at).map_or(1, |(_, slots)| 2 * *slots as u64 + 1))
+        };
+        let neediest = (1..members.len()).fold(0, |best, at| {
+            let ((weight, slots), (best_weight, best_slots)) = (claim(at), claim(best));
+            if weight * best_slots > best_weight * slots { at } else { best }
+        });
+        if let Some((_, slots)) = shares.get_mut(neediest) {
             *slots += 1;
-            sum += 1;
         }
-    }
-    while sum > SLOTS {
-        // Who has least has one at least; the largest gives.
-        let Some((_, slots)) = shares.iter_mut().max_by_key(|(_, slots)| *slots) else { break };
-        *slots -= 1;
-        sum -= 1;
     }
     shares
 }
@@ -125,20 +113,18 @@ mod tests {
     }
 
     proptest! {
-        /// Against exact fractions: nobody is further from his share than one slot, or has but the one that
-        /// everybody has.
+        /// No slot would be better with somebody else: who could give one has no more for his weight than
+        /// who could take it.
         #[test]
         fn shares_are_as_exact_as_slots_allow(members in members()) {
             let list: Vec<_> = members.iter().map(|(&id, &weight)| member(id, weight)).collect();
             let counts = counts(&distribute(None, &list).unwrap());
-            prop_assert_eq!(counts.len(), list.len(), "everybody has a slot");
-            let total: u32 = members.values().sum();
-            let poor = members.values().filter(|&&weight| weight * 128 < total).count();
-            for (id, weight) in list {
-                let exact = f64::from(weight) * 128.0 / f64::from(total);
-                let got = counts[&id] as f64;
-                let slack = 1.0 + poor as f64;
-                prop_assert!((got - exact).abs() <= slack, "{got} of {exact}");
+            prop_assert_eq!(counts.len(), list.len(), "everybody has a slot, and nobody else");
+            for (giver, weight) in list.iter().filter(|(id, _)| counts[id] > 1) {
+                for (taker, other) in &list {
+                    let (gives, takes) = (2 * counts[giver] - 1, 2 * counts[taker] + 1);
+                    prop_assert!(u64::from(*other) * gives as u64 <= u64::from(*weight) * takes as u64);
+                }
             }
         }
 
