@@ -75,12 +75,14 @@ impl Pipeline {
         }
     }
 
-    /// Makes what follows from the settings anew, if they have changed.
+    /// Makes what follows from the settings anew, if they have changed. Gives whether they have.
     #[inline]
-    pub(crate) fn follow(&mut self, scene: &Scene<'_>) {
-        if self.generation != scene.settings.generation {
+    pub(crate) fn follow(&mut self, scene: &Scene<'_>) -> bool {
+        let changed = self.generation != scene.settings.generation;
+        if changed {
             self.renew(scene);
         }
+        changed
     }
 
     #[cold]

@@ -100,6 +100,12 @@ impl Waiting {
         std::mem::take(&mut self.count) as u64
     }
 
+    /// The batch in hand is dropped without a look.
+    #[cold]
+    pub(crate) const fn give_up(&mut self) {
+        self.resumed = 0;
+    }
+
     /// A batch of this origin is in hand now.
     #[inline]
     pub(crate) fn begin(&mut self, origin: Origin) {

@@ -112,13 +112,16 @@ impl<'a, P: Port<'a>> Worker<'a, P> {
     }
 
     fn relay(&mut self, now: u64) {
-        let Self { tables, pool, pipeline, received, injected, replies, segment, .. } = self;
+        let Self { ports, egress: places, tables, pool, pipeline, received, injected, replies, segment, .. } = self;
         let Ok(view) = tables.enter() else {
+            pipeline.waiting.give_up();
             pipeline.tally.drop_all(received.slots_mut(), pool, Reason::TableCorrupt);
             return pipeline.tally.drop_all(injected.slots_mut(), pool, Reason::TableCorrupt);
         };
         let scene = Scene::new(tables, &view, pool.umem(), segment, now);
-        pipeline.follow(&scene);
+        if pipeline.follow(&scene) {
+            *places = egress(ports, scene.settings);
+        }
         for (batch, origin) in [(received, Origin::Wire), (injected, Origin::Kernel)] {
             if batch.is_empty() {
                 continue;

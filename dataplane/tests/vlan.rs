@@ -187,6 +187,25 @@ fn an_answer_to_a_link_local_source_has_the_tag() {
     }
 }
 
+/// What control learns of a device late, or of one that was made again, holds from the next batch on.
+#[test]
+fn a_port_leaves_by_the_sockets_of_its_device_once_that_is_known() {
+    let setting = Setting { wan6: 600, wan4: 0, shared: true };
+    let (mut writer, tables) = topology::tables_with(|settings| {
+        settings.ports[usize::from(WAN6)].vlan = 600;
+    });
+    let mut rig = Rig::with_sockets(tables, Sizes::default(), &setting.sockets());
+    rig.offer(0, framed(WAN4, &golden("G01")));
+    rig.run().dropped(Reason::PortDown);
+    let mut settings = topology::settings();
+    settings.ports[usize::from(WAN6)].vlan = 600;
+    settings.ports.iter_mut().take(2).for_each(|port| port.device = 99);
+    writer.publish(Some(&settings), None).expect("room for settings");
+    rig.offer(0, framed(WAN4, &golden("G01")));
+    assert_eq!(rig.run().only().0, 0);
+    rig.close();
+}
+
 /// The program lets none of these through; whatever comes all the same is no packet of any port.
 #[test]
 fn other_tags_belong_to_no_port() {
