@@ -27,6 +27,8 @@ pub mod queue;
 mod recovery_tests;
 mod ring;
 pub mod socket;
+#[cfg(test)]
+mod stall_tests;
 pub mod uapi;
 pub mod umem;
 

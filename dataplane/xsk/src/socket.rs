@@ -64,10 +64,12 @@ impl Default for RingSizes {
 }
 
 impl RingSizes {
-    /// Frames that one socket can have outside the pool without zero-copy, and a batch.
+    /// Frames that one socket can have outside the pool without zero-copy, and a batch. What is being sent
+    /// has its place in the completion ring already, so a port that stalls (FAIL-12) has that many besides
+    /// its TX ring.
     #[must_use]
     pub fn frames_needed(&self) -> u32 {
-        self.fill + self.rx + self.tx.max(self.completion) + 64
+        self.fill + self.rx + self.tx + self.completion + 64
     }
 }
 
