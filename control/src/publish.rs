@@ -5,6 +5,7 @@
 //! not applied, so that the next round tries again. The caller turns that into an alarm.
 
 mod generation;
+mod group;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -16,10 +17,6 @@ use sixlane_tables::{Adjacency, NextHopId, TableError, TableWriter, WorkerEpoch}
 use crate::compile::{Changes, Desired, Target};
 use crate::neighbours::Neighbours;
 use crate::netlink::request::Key;
-
-/// After so many changes what was replaced is reclaimed in between, so that a large load does not
-/// need twice the memory.
-const COLLECT_EVERY: usize = 1024;
 
 /// Who may still look at what was replaced.
 #[derive(Debug, Clone, Copy)]
@@ -48,11 +45,12 @@ pub(crate) struct Publisher {
     routes6: BTreeMap<Ipv6Net, Target>,
     /// Hosts on links that have a route of their own, because their MAC address is known.
     hosts: BTreeMap<IpNet, Key>,
-    since_collect: usize,
     /// The segment that the data plane has been asked to map.
     growing: Option<u32>,
     /// A generation is being made, and may have to be taken back.
     undo: Option<generation::Undo>,
+    /// Changes of routes that are to be written together.
+    group: group::Group,
 }
 
 impl Publisher {
@@ -64,9 +62,9 @@ impl Publisher {
             routes4: BTreeMap::new(),
             routes6: BTreeMap::new(),
             hosts: BTreeMap::new(),
-            since_collect: 0,
             growing: None,
             undo: None,
+            group: group::Group::default(),
         }
     }
 
@@ -94,12 +92,12 @@ impl Publisher {
             note(&mut first, self.ensure(target, desired, neighbours).map(drop));
         }
         for (&net, &target) in &desired.routes4 {
-            note(&mut first, self.set_route(net.into(), target, desired, neighbours));
-            self.collect_sometimes(readers);
+            note(&mut first, self.set_route(net.into(), target, None, desired, neighbours));
+            self.write_sometimes(readers, &mut first);
         }
         for (&net, &target) in &desired.routes6 {
-            note(&mut first, self.set_route(net.into(), target, desired, neighbours));
-            self.collect_sometimes(readers);
+            note(&mut first, self.set_route(net.into(), target, None, desired, neighbours));
+            self.write_sometimes(readers, &mut first);
         }
         let stale4 =
             self.routes4.keys().filter(|net| !desired.routes4.contains_key(net)).map(|&net| net.into());
@@ -107,9 +105,10 @@ impl Publisher {
             self.routes6.keys().filter(|net| !desired.routes6.contains_key(net)).map(|&net| net.into());
         let stale: Vec<IpNet> = stale4.chain(stale6).filter(|net| !self.hosts.contains_key(net)).collect();
         for net in stale {
-            note(&mut first, self.remove_route(net));
-            self.collect_sometimes(readers);
+            self.remove_route(net);
+            self.write_sometimes(readers, &mut first);
         }
+        note(&mut first, self.write_group());
         self.drop_unused();
         self.collect(readers);
         first
@@ -133,6 +132,7 @@ impl Publisher {
         for net in self.hosts.keys().copied().collect::<Vec<_>>() {
             note(&mut first, self.place(net, desired, neighbours));
         }
+        note(&mut first, self.write_group());
         first
     }
 
@@ -173,29 +173,23 @@ impl Publisher {
             changes.nets.iter().partition(|&&net| desired.target(net).is_some());
         for net in come.into_iter().chain(go) {
             note(first, self.place(net, desired, neighbours));
-            self.collect_sometimes(readers);
+            self.write_sometimes(readers, first);
             // Hosts have routes of their own only where the link is the way to them.
             for key in desired.ports.keys().flat_map(|&ifindex| neighbours.inside(net, ifindex)) {
                 note(first, self.place(key.address.into(), desired, neighbours));
             }
         }
+        note(first, self.write_group());
     }
 
-    /// Brings one prefix to where it should lead.
+    /// Brings one prefix to where it should lead, with the next group.
     fn place(&mut self, net: IpNet, desired: &Desired, neighbours: &Neighbours) -> Result<(), TableError> {
-        let old = self.route(net);
         if let Some(target) = desired.target(net) {
-            self.set_route(net, target, desired, neighbours)?;
+            self.set_route(net, target, None, desired, neighbours)?;
         } else if let Some(key) = host(net, desired, neighbours) {
-            self.set_route(net, Target::Neighbour(key), desired, neighbours)?;
-            self.hosts.insert(net, key);
-        } else if old.is_some() {
-            self.remove_route(net)?;
-            self.hosts.remove(&net);
-        }
-        // While a generation is made the one in force still uses what it has.
-        if let Some(old) = old.filter(|old| self.undo.is_none() && self.route(net) != Some(*old)) {
-            self.drop_if_unused(old);
+            self.set_route(net, Target::Neighbour(key), Some(key), desired, neighbours)?;
+        } else if self.route(net).is_some() {
+            self.remove_route(net);
         }
         Ok(())
     }
@@ -225,7 +219,8 @@ impl Publisher {
         if self.adjacencies.contains_key(&Target::Neighbour(key)) {
             self.ensure(Target::Neighbour(key), desired, neighbours)?;
         }
-        self.place(key.address.into(), desired, neighbours)
+        self.place(key.address.into(), desired, neighbours)?;
+        self.write_group()
     }
 
     /// Where the routes lead, at most `limit` of them: IPv4 first, by address and length.
@@ -247,18 +242,10 @@ impl Publisher {
 
     /// Gives back what all readers have passed.
     pub(crate) fn collect(&mut self, readers: Readers<'_>) {
-        self.since_collect = 0;
         match readers {
             Readers::Nobody => self.writer.collect(&[]),
             Readers::Unknown => {}
             Readers::Workers(epochs) => self.writer.collect(epochs),
-        }
-    }
-
-    fn collect_sometimes(&mut self, readers: Readers<'_>) {
-        self.since_collect += 1;
-        if self.since_collect >= COLLECT_EVERY {
-            self.collect(readers);
         }
     }
 
@@ -286,49 +273,32 @@ impl Publisher {
         }
     }
 
+    /// Leads a prefix to a target, with the next group; `host`: as a host on a link.
     fn set_route(
         &mut self,
         net: IpNet,
         target: Target,
+        host: Option<Key>,
         desired: &Desired,
         neighbours: &Neighbours,
     ) -> Result<(), TableError> {
         self.note_route(net);
-        // A desired route at this place is no host's any more.
-        self.hosts.remove(&net);
         if self.route(net) == Some(target) {
+            // A desired route at this place is no host's any more.
+            self.stand(net, (Some(target), host));
             return Ok(());
         }
         let id = match self.adjacencies.get(&target) {
             Some(held) => held.id,
             None => self.ensure(target, desired, neighbours)?,
         };
-        match net {
-            IpNet::V4(net) => {
-                self.writer.set_route4(net, id)?;
-                self.routes4.insert(net, target);
-            }
-            IpNet::V6(net) => {
-                self.writer.set_route6(net, id)?;
-                self.routes6.insert(net, target);
-            }
-        }
+        self.queue(net, Some((target, id)), host);
         Ok(())
     }
 
-    fn remove_route(&mut self, net: IpNet) -> Result<(), TableError> {
+    fn remove_route(&mut self, net: IpNet) {
         self.note_route(net);
-        match net {
-            IpNet::V4(net) => {
-                self.writer.remove_route4(net)?;
-                self.routes4.remove(&net);
-            }
-            IpNet::V6(net) => {
-                self.writer.remove_route6(net)?;
-                self.routes6.remove(&net);
-            }
-        }
-        Ok(())
+        self.queue(net, None, None);
     }
 
     fn drop_unused(&mut self) {

@@ -226,6 +226,8 @@ fn shown(publisher: &Publisher) -> Shown {
 }
 
 proptest! {
+    // Each step makes tables of its own, of 4 MiB and more.
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 4, ..ProptestConfig::default() })]
     #[test]
     fn what_follows_is_what_a_start_would_make(
         vlan: bool,

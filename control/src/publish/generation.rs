@@ -127,16 +127,7 @@ impl Publisher {
     fn take_back(&mut self, undo: Undo) {
         self.writer.take_back();
         for (net, target, host) in undo.routes.into_iter().rev() {
-            match (net, target) {
-                (IpNet::V4(net), Some(target)) => drop(self.routes4.insert(net, target)),
-                (IpNet::V4(net), None) => drop(self.routes4.remove(&net)),
-                (IpNet::V6(net), Some(target)) => drop(self.routes6.insert(net, target)),
-                (IpNet::V6(net), None) => drop(self.routes6.remove(&net)),
-            }
-            match host {
-                Some(key) => drop(self.hosts.insert(net, key)),
-                None => drop(self.hosts.remove(&net)),
-            }
+            self.stand(net, (target, host));
         }
         for (target, held) in undo.replaced {
             if let Some(new) = self.adjacencies.insert(target, held) {

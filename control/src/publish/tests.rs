@@ -145,6 +145,34 @@ fn what_the_tables_refuse_leaves_the_old_state_and_can_be_tried_again() {
     publisher.bring_to(&less, &neighbours, Readers::Nobody).unwrap();
 }
 
+/// A group that does not fit is written as far as it does, and the publisher knows how far.
+#[test]
+fn of_a_group_of_routes_what_fits_is_written() {
+    let mut kernel = kernel();
+    kernel.routes.extend((0..100).map(|n| route(&format!("2a00:1:{n:x}::/48"), WAN6, Some("fe80::9"))));
+    let desired = compiled(TEXT, &kernel).unwrap();
+    let limits = Limits { routes6: 50, adjacencies: 64, ..Limits::default() };
+    let mut publisher = Publisher::new(TableWriter::create(&limits, &desired.settings).unwrap());
+    let neighbours = Neighbours::new(1024, 100);
+    let agree = |publisher: &Publisher, count: usize| {
+        let known: Vec<_> = publisher.routes6.keys().copied().collect();
+        let written: Vec<_> = publisher.writer().routes6().map(|(net, _)| net).collect();
+        assert_eq!((known.len(), &known), (count, &written));
+    };
+    for _ in 0..2 {
+        let refused = publisher.bring_to(&desired, &neighbours, Readers::Nobody);
+        assert!(matches!(refused, Err(TableError::RouteLimit(50))));
+        agree(&publisher, 50);
+    }
+    let mut less = desired.clone();
+    let last: Vec<_> = desired.routes6.keys().rev().take(50).copied().collect();
+    less.routes6.retain(|net, _| last.contains(net));
+    while publisher.bring_to(&less, &neighbours, Readers::Nobody).is_err() {
+        // Room is made before it is taken.
+    }
+    agree(&publisher, 50);
+}
+
 #[test]
 fn nothing_is_reclaimed_while_unknown_workers_may_run() {
     let mut bench = Bench::new();

@@ -100,6 +100,10 @@ impl TableWriter {
     }
 
     fn change_routes(&mut self, family: Family, changes: &[RouteChange]) -> Result<(), TableError> {
+        if changes.is_empty() {
+            // What is staged would get a copy of the root page.
+            return Ok(());
+        }
         for id in changes.iter().filter_map(|(_, id)| *id) {
             if self.entry(id).is_none() {
                 return Err(TableError::UnknownNextHop(id));
