@@ -112,7 +112,9 @@ impl<'a, P: Port<'a>> Worker<'a, P> {
     }
 
     fn relay(&mut self, now: u64) {
-        let Self { ports, egress: places, tables, pool, pipeline, received, injected, replies, segment, .. } = self;
+        let Self {
+            ports, egress: places, tables, pool, pipeline, received, injected, replies, segment, ..
+        } = self;
         let Ok(view) = tables.enter() else {
             pipeline.waiting.give_up();
             pipeline.tally.drop_all(received.slots_mut(), pool, Reason::TableCorrupt);

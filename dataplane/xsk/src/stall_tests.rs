@@ -35,7 +35,8 @@ impl World {
         let intents: &[AtomicU32] =
             Vec::leak((0..SOCKETS * INTENT_WORDS).map(|_| AtomicU32::new(0)).collect());
         let sockets: Vec<Socket> = (0..SOCKETS).map(|_| Socket::new(SIZES, 0)).collect();
-        let handed = sockets.iter().map(|socket| Handed { rings: Some(socket.attach()), number: 1 }).collect();
+        let handed =
+            sockets.iter().map(|socket| Handed { rings: Some(socket.attach()), number: 1 }).collect();
         let (pool, queues) =
             TakeOver::prepare(umem, handed, None, Ledger::new(ledger), intents).unwrap().resume();
         let queues = queues.into_iter().flatten().collect();
