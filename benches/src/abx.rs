@@ -350,6 +350,31 @@ mod tests {
         }
     }
 
+    struct Starved;
+
+    impl Side for Starved {
+        fn work(&mut self) -> u64 {
+            black_box(1)
+        }
+
+        fn check(&mut self, work: u64) -> Result<Work, String> {
+            Ok(Work { units: work, undisturbed: false })
+        }
+    }
+
+    #[test]
+    fn a_side_that_was_disturbed_rejects_its_pairs() {
+        let plan = Plan {
+            slice: Duration::from_micros(100),
+            pairs: 2,
+            canary_drift: f64::INFINITY,
+            cpu_share: 0.0,
+            rejected_max: 0.5,
+        };
+        let outcome = compare(&mut Spin(100), &mut Starved, &plan).unwrap();
+        assert_eq!((outcome.figure, outcome.samples, outcome.rejected), (None, 0, 4), "{outcome:?}");
+    }
+
     #[test]
     fn twice_the_work_costs_about_twice() {
         // Everything counts here, however busy the machine: the median has to stand it.
