@@ -14,9 +14,6 @@ use zerocopy::{FromBytes, Immutable};
 /// Addresses of one pass.
 pub(super) const LANES: usize = 64;
 
-/// The word of lanes that are not used: its answer lies in the arena's header.
-const NOTHING: u64 = 1;
-
 /// Lanes by what their value is a reference to.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Masks {
@@ -30,28 +27,18 @@ pub(super) struct Masks {
 
 /// What vector instructions do. The counts are of keys in the array that are less than `key`.
 pub(super) trait Vectors: Copy {
-    /// Whether [`Vectors::answers`] ever says anything.
-    const GATHERS: bool;
     fn count8(self, keys: &[u16; 8], key: u16) -> u32;
     fn count16(self, keys: &[u16; 16], key: u16) -> u32;
     /// Of the first 31 only.
     fn count31(self, keys: &[u16; 32], key: u16) -> u32;
     /// Sorts lanes by their values.
     fn masks(self, values: &[u32; LANES]) -> Masks;
-    /// The answers of words for slots; `false` when some may lie outside of the window: then nothing is said.
-    fn answers(
-        self,
-        window: Window<'_>,
-        words: &[u64; LANES],
-        slots: &[u32; LANES],
-        out: &mut [u32; LANES],
-    ) -> bool;
 }
 
 /// A small node.
 type Small = [u16; 16];
 /// A line.
-type Line = [u16; 32];
+pub(super) type Line = [u16; 32];
 
 /// One look-up's way through nodes.
 #[derive(Clone, Copy)]
@@ -94,32 +81,32 @@ pub(super) fn batch4<V: Vectors>(
     out: &mut [NextHopId],
 ) {
     let reader = Reader { window: region.window(), region, vectors };
-    // Acquire: cells were written before the word that names them.
-    let word = |key: u32| root[(key >> 13) as usize].load(Ordering::Acquire);
-    if V::GATHERS {
-        let mut words = [NOTHING; LANES];
-        let mut slots = [0; LANES];
-        for ((key, to), slot) in keys.iter().zip(&mut words).zip(&mut slots) {
-            *to = word(*key);
-            *slot = key >> 8;
-        }
-        let mut values = [0; LANES];
-        reader.answers(keys.len(), &words, &slots, &mut values);
-        out.iter_mut().zip(&values).for_each(|(out, value)| *out = NextHopId(*value));
-    } else {
-        for (key, out) in keys.iter().zip(out.iter_mut()) {
-            *out = NextHopId(reader.cell(Word(word(*key)), key >> 8));
-        }
+    for (key, out) in keys.iter().zip(out.iter_mut()) {
+        // Acquire: cells were written before the word that names them.
+        let word = root[(key >> 13) as usize].load(Ordering::Acquire);
+        let value = Value(reader.cell(Word(word), key >> 8));
+        // Routes longer than /24.
+        *out = if value.is_reference() { reader.step(value, (key & 0xff) as u16) } else { value }.answer();
     }
-    let mut left = 0u64;
-    for (lane, (_, out)) in keys.iter().zip(out.iter()).enumerate() {
-        left |= u64::from(out.0 >> 31) << lane;
+}
+
+/// Takes what was found for the first 24 bits of IPv4 addresses to the end.
+#[inline(always)]
+pub(super) fn finish4<V: Vectors>(
+    region: &Region,
+    vectors: V,
+    keys: &[u32],
+    values: &[u32; LANES],
+    out: &mut [NextHopId],
+) {
+    let mut any = 0;
+    for (out, value) in out.iter_mut().zip(values).take(keys.len()) {
+        *out = NextHopId(*value);
+        any |= *value;
     }
-    // Routes longer than /24.
-    while left != 0 {
-        let lane = left.trailing_zeros() as usize % LANES;
-        left &= left - 1;
-        if let (Some(key), Some(out)) = (keys.get(lane), out.get_mut(lane)) {
+    if Value(any).is_reference() {
+        let reader = Reader { window: region.window(), region, vectors };
+        for (key, out) in keys.iter().zip(out).filter(|(_, out)| Value(out.0).is_reference()) {
             *out = reader.step(Value(out.0), (key & 0xff) as u16).answer();
         }
     }
@@ -156,6 +143,35 @@ pub(super) fn batch6<V: Vectors>(
     }
 }
 
+/// Takes what was found for the first 48 bits of IPv6 addresses to the end.
+#[inline(always)]
+pub(super) fn finish6<V: Vectors>(
+    region: &Region,
+    vectors: V,
+    (hi, lo): (&[u64], &[u64]),
+    values: &mut [u32; LANES],
+    out: &mut [NextHopId],
+) {
+    let any = values.iter().fold(0, |any, value| any | value);
+    if Value(any).is_reference() {
+        Reader { window: region.window(), region, vectors }.rest(values, hi, lo);
+    }
+    for ((value, _), out) in values.iter().zip(hi).zip(out) {
+        *out = NextHopId((*value).min(NextHopId::CORRUPT.0));
+    }
+}
+
+/// The answer of a wide line.
+#[inline(always)]
+pub(super) fn wide(line: &Line, key: u16) -> u32 {
+    let (keys, answers) = line.split_first_chunk::<10>().unwrap_or((&[0; 10], &[]));
+    let index = 2 * keys.iter().map(|start| usize::from(*start < key)).sum::<usize>();
+    match answers.get(index..index + 2) {
+        Some([low, high]) => u32::from(*high) << 16 | u32::from(*low),
+        _ => Value::CORRUPT.0,
+    }
+}
+
 impl<'a, V: Vectors> Reader<'a, V> {
     /// Takes all lanes whose value is a reference one node further. Gives whether any is one after it.
     #[inline(always)]
@@ -182,39 +198,16 @@ impl<'a, V: Vectors> Reader<'a, V> {
     /// The lanes of `mask` through nodes of words.
     #[inline(always)]
     fn words(self, mask: u64, values: &mut [u32; LANES], keys: &[u16; LANES]) {
-        if !V::GATHERS {
-            each(mask, |lane| {
-                let word = Word(self.word(values[lane], keys[lane]));
-                values[lane] = self.cell(word, u32::from(keys[lane]));
-            });
-            return;
-        }
-        let mut words = [NOTHING; LANES];
-        let mut slots = [0; LANES];
         each(mask, |lane| {
-            slots[lane] = u32::from(keys[lane]);
-            words[lane] = self.word(values[lane], keys[lane]);
+            let word = Word(self.word(values[lane], keys[lane]));
+            values[lane] = self.cell(word, u32::from(keys[lane]));
         });
-        let mut answers = [0; LANES];
-        self.answers(LANES, &words, &slots, &mut answers);
-        each(mask, |lane| values[lane] = answers[lane]);
     }
 
     /// The word of a node of words that has the slot of `key`.
     #[inline(always)]
     fn word(self, value: u32, key: u16) -> u64 {
         self.node::<[u64; NODE_WORDS]>(value).map_or(0, |node| node[usize::from(key >> 5)])
-    }
-
-    /// The answers of `count` words.
-    #[inline(always)]
-    fn answers(self, count: usize, words: &[u64; LANES], slots: &[u32; LANES], out: &mut [u32; LANES]) {
-        if self.vectors.answers(self.window, words, slots, out) {
-            return;
-        }
-        for ((word, slot), out) in words.iter().zip(slots).zip(out).take(count) {
-            *out = self.cell(Word(*word), *slot);
-        }
     }
 
     #[inline(always)]
@@ -251,13 +244,7 @@ impl<'a, V: Vectors> Reader<'a, V> {
 
     #[inline(always)]
     fn wide(self, value: u32, key: u16) -> u32 {
-        let Some(line) = self.node::<Line>(value) else { return Value::CORRUPT.0 };
-        let (keys, answers) = line.split_first_chunk::<10>().unwrap_or((&[0; 10], &[]));
-        let index = 2 * keys.iter().map(|start| usize::from(*start < key)).sum::<usize>();
-        match answers.get(index..index + 2) {
-            Some([low, high]) => u32::from(*high) << 16 | u32::from(*low),
-            _ => Value::CORRUPT.0,
-        }
+        self.node::<Line>(value).map_or(Value::CORRUPT.0, |line| wide(line, key))
     }
 
     /// One node of one address, whatever it is. Damage answers [`Value::CORRUPT`], which is no reference.

@@ -30,11 +30,14 @@ fn flip(arena: &Arena, random: &mut Random) -> (usize, u64) {
 fn use_all(tables: &Tables, random: &mut Random) -> u32 {
     use_rings(tables);
     let Ok(view) = tables.enter() else { return 0 };
-    let keys: [u32; 8] = core::array::from_fn(|_| random.next() as u32);
-    let hi: [u64; 8] = core::array::from_fn(|_| random.next() >> random.below(64));
-    let mut out = [NextHopId::NONE; 16];
-    view.lookup4_batch(&keys, &mut out[..8]);
-    view.lookup6_batch(&hi, &hi, &mut out[8..]);
+    // Few addresses and many take different ways.
+    let count = if random.below(8) == 0 { 64 } else { 8 };
+    let keys: Vec<u32> = (0..count).map(|_| random.next() as u32).collect();
+    let hi: Vec<u64> = (0..count).map(|_| random.next() >> random.below(64)).collect();
+    let mut out = vec![NextHopId::NONE; 2 * count];
+    let (four, six) = out.split_at_mut(count);
+    view.lookup4_batch(&keys, four);
+    view.lookup6_batch(&hi, &hi, six);
     let known = out.iter().filter(|id| view.adjacency(**id).is_some()).count() as u32;
     assert!(out.iter().all(|id| id.0 <= NextHopId::CORRUPT.0), "no node escapes as an answer");
     let classes = keys.iter().fold(Class4::NONE, |class, key| class.union(view.class4(*key)));
