@@ -25,5 +25,9 @@ pub mod icmpv6;
 pub mod ipv4;
 pub mod ipv6;
 mod malformed;
+pub mod offload;
+pub mod teredo;
+pub mod teredo_trailer;
+pub mod udp;
 
 pub use malformed::Malformed;
