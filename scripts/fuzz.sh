@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../tests/fuzz"
 
 seconds=${SECONDS_EACH:-60}
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(admin_line config_in packet_in)
+[ ${#targets[@]} -gt 0 ] || targets=(admin_line config_in packet_in teredo_in)
 
 # Without --target the flags would reach build scripts and procedural macros too.
 target=$(rustc -vV | sed -n 's/^host: //p')
@@ -24,7 +24,7 @@ build() {
 for name in "${targets[@]}"; do
     build "$name"
     mkdir -p "corpus/$name" "artifacts/$name"
-    if [ "$name" = packet_in ]; then
+    if [ "$name" = packet_in ] || [ "$name" = teredo_in ]; then
         build seeds
         "target/$target/release/seeds" "corpus/$name"
     else

@@ -277,7 +277,7 @@ pub(crate) fn is_insane<C: Classes>(v4: u32, classes: &C) -> bool {
 
 /// Whether an address that is not of the tunnel in use embeds an IPv4 address of this box, in the ISATAP
 /// or Teredo form (LOOP-03). Private addresses are ambiguous and do not count (LOOP-04).
-fn embeds_own<C: Classes>(address: Address, classes: &C) -> bool {
+pub(crate) fn embeds_own<C: Classes>(address: Address, classes: &C) -> bool {
     let own = |v4: u32| {
         let class = classes.class4(v4);
         class.contains(Class4::OWN) && !class.contains(Class4::EMBEDDED_BOGON)

@@ -6,8 +6,8 @@
 //!
 //! Reading order: [`reason`] and [`verdict`] (what may happen to a packet), [`class`] and [`bogon`] (who
 //! may speak), [`embed`] (the IPv4 addresses inside IPv6 ones), [`guard`] (all address and header rules
-//! in one list), [`sixinfour`] (protocol 41 in and out), [`field_copy`], [`mtu`], [`icmp`], [`quote`],
-//! [`bucket`].
+//! in one list), [`sixinfour`] (protocol 41 in and out), [`teredo`] (UDP in and out, not yet used by the
+//! data plane), [`field_copy`], [`mtu`], [`icmp`], [`quote`], [`bucket`].
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -22,6 +22,7 @@ pub mod mtu;
 pub mod quote;
 pub mod reason;
 pub mod sixinfour;
+pub mod teredo;
 pub mod verdict;
 
 pub use class::{Class4, Classes};

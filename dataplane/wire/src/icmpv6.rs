@@ -19,6 +19,10 @@ pub const PARAMETER_PROBLEM: u8 = 4;
 pub const ECHO_REQUEST: u8 = 128;
 /// Echo reply (RFC 4443 §4.2).
 pub const ECHO_REPLY: u8 = 129;
+/// Router solicitation (RFC 4861 §4.1).
+pub const ROUTER_SOLICITATION: u8 = 133;
+/// Router advertisement (RFC 4861 §4.2).
+pub const ROUTER_ADVERTISEMENT: u8 = 134;
 /// Redirect (RFC 4861 §4.5).
 pub const REDIRECT: u8 = 137;
 

@@ -1,4 +1,4 @@
-//! Writes the golden packets as seeds of `packet_in` into the folder that is named.
+//! Writes the golden packets as seeds of `packet_in` and `teredo_in` into the folder that is named.
 
 use std::path::PathBuf;
 
