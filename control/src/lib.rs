@@ -20,6 +20,7 @@ mod netlink;
 mod publish;
 mod run;
 mod sets;
+pub mod teredo;
 mod workers;
 
 #[cfg(fuzzing)]
