@@ -16,7 +16,7 @@ use sixlane_tables::{
 
 use crate::figures::{Dead, Figures};
 
-/// A worker that is online and has not ended a turn for so long is stuck.
+/// A worker that has not ended a turn for so long is stuck: one that sleeps turns more often, too.
 pub(crate) const STUCK_NS: u64 = 100_000_000;
 pub(crate) use sixlane_tables::worker::FRAME_STATES;
 /// Most punted messages that are taken from one worker at a time.
@@ -168,11 +168,11 @@ impl Workers {
         self.alive().fold(0, |sum, (_, worker)| sum.wrapping_add(worker.view.adjacency_packets(id)))
     }
 
-    /// The worker that has been silent longest while online, with its silence in nanoseconds, if that
-    /// is more than [`STUCK_NS`].
+    /// The worker that has been silent longest since its first turn, asleep or not, with its silence in
+    /// nanoseconds, if that is more than [`STUCK_NS`].
     pub(crate) fn stuck(&self, now: u64) -> Option<(u16, u32, u64)> {
         self.alive()
-            .filter(|(_, worker)| worker.view.epoch().seen().is_some())
+            .filter(|(_, worker)| worker.view.epoch().heartbeat_ns() != 0)
             .map(|(number, worker)| {
                 (number, worker.incarnation, now.saturating_sub(worker.view.epoch().heartbeat_ns()))
             })
@@ -180,7 +180,7 @@ impl Workers {
             .max_by_key(|(_, _, silence)| *silence)
     }
 
-    /// Whether a living worker shows no sign of life, also one that sleeps: it turns many times a second.
+    /// Whether a living worker shows no sign of life, also one that has not begun.
     pub(crate) fn silent(&self, now: u64) -> bool {
         self.alive().any(|(_, worker)| now.saturating_sub(worker.view.epoch().heartbeat_ns()) > STUCK_NS)
     }

@@ -5,6 +5,7 @@
 use sixlane_lab::stream::{Pace, Stream, Way};
 use sixlane_lab::{Deadline, FarEnd, Part, Topology, eventually};
 use sixlane_tests::Running;
+use rustix::process::Signal;
 use std::fmt::Write as _;
 use std::process::{Child, Command, Stdio};
 
@@ -136,4 +137,31 @@ fn a_hung_worker_is_seen_and_replaced_and_publication_goes_on() {
     })
     .expect("over");
     lab.assert_census(Some(frames));
+}
+
+/// FAIL-06: all workers are parked in `poll`, as they are most of the time on a quiet machine, and the whole
+/// data plane is stopped there. It is seen and replaced as one that hangs in a turn is.
+#[test]
+fn workers_that_hang_in_their_sleep_are_replaced_too() {
+    let lab = Running::with(FarEnd::RawSocket, |config| format!("{config}\n[dataplane]\nidle = \"sleep\"\n"))
+        .expect("a running relay");
+    let parked = || {
+        let shown = lab.relay.show_json(&["show", "workers"]).ok()?;
+        let all = shown["workers"].as_array()?;
+        all.iter().all(|worker| worker["parked"] == true).then_some(())
+    };
+    let data_plane = lab.relay.part(Part::DataPlane).expect("a data plane");
+    // A parked worker turns now and then; it must be caught asleep.
+    eventually("workers that are stopped in their sleep", Deadline::seconds(20), || {
+        data_plane.signal(Signal::STOP);
+        let caught = parked();
+        if caught.is_none() {
+            data_plane.signal(Signal::CONT);
+        }
+        caught
+    })
+    .unwrap_or_else(|_| panic!("{}", lab.relay.log()));
+    lab.relay.restarted(Part::DataPlane, data_plane.pid()).expect("replaced");
+    let stream = Stream::start(&lab.world, Way::Decap, Pace::default()).expect("sockets");
+    flows(&lab, &stream);
 }

@@ -101,7 +101,9 @@ pub(crate) fn collect(
     let door = take_link(&mut parcels, Link::CHANNEL);
     let (held, rest) = Held::adopt(&plan.ports, parcels)?;
     let segments = rest.into_iter().filter_map(|(message, fds)| match message {
-        Message::Segment(segment) if segment.what == Segment::WORKER => Some((segment, fds)),
+        Message::Segment(segment) if [Segment::WORKER, Segment::TOTALS].contains(&segment.what) => {
+            Some((segment, fds))
+        }
         _ => None,
     });
     let workers = WorkerStore::adopt(segments);

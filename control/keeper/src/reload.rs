@@ -15,6 +15,8 @@ use crate::store::Parcel;
 
 /// The largest file that is read: 64 MiB, as for the start.
 const BYTES_MAX: u64 = 64 << 20;
+/// Texts that may wait for a control that does not judge them: each is memory and a descriptor.
+const CANDIDATES_MAX: usize = 4;
 
 /// Texts that control has not judged yet, and the last refusal.
 #[derive(Debug, Default)]
@@ -33,6 +35,12 @@ impl Reloads {
         self.wanted = true;
     }
 
+    /// Whether control has a text to judge. A signal that comes meanwhile waits: however many come, the file
+    /// is read once more, after the last of them.
+    pub(crate) fn judging(&self) -> bool {
+        !self.candidates.is_empty()
+    }
+
     /// Whether one was waiting; it waits no longer.
     pub(crate) fn take_wanted(&mut self) -> bool {
         std::mem::take(&mut self.wanted)
@@ -40,7 +48,12 @@ impl Reloads {
 
     /// Reads the file for an order (0: a signal); what control has to hear.
     pub(crate) fn read(&mut self, path: &Path, order: u64) -> Parcel {
-        match text(path) {
+        let read = if self.candidates.len() < CANDIDATES_MAX {
+            text(path)
+        } else {
+            Err(format!("{CANDIDATES_MAX} earlier reloads are not done yet: try again when they are"))
+        };
+        match read {
             Ok(text) => {
                 self.last = self.last.wrapping_add(1);
                 let text = Rc::new(text);
@@ -147,6 +160,21 @@ mod tests {
         assert_eq!(content(&reloads.accepted(first.index).unwrap()), "one");
         assert!(reloads.refusal().is_none());
         assert!(reloads.accepted(second.index).is_none() && !reloads.abandon(), "each is judged once");
+    }
+
+    #[test]
+    fn a_control_that_judges_nothing_does_not_fill_the_keeper() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.toml");
+        std::fs::write(&path, "one").unwrap();
+        let mut reloads = Reloads::default();
+        for order in 1..=4 {
+            let (Message::Segment(_), _) = reloads.read(&path, order) else { panic!("a text") };
+        }
+        let (Message::Ready(ready), _) = reloads.read(&path, 5) else { panic!("a sentence") };
+        assert!(ready.what == Ready::UNREADABLE && ready.text.get().contains("not done yet"));
+        assert!(reloads.judging() && reloads.abandon() && !reloads.judging());
+        let (Message::Segment(_), _) = reloads.read(&path, 6) else { panic!("a text") };
     }
 
     #[test]

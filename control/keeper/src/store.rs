@@ -150,20 +150,25 @@ impl WorkerStore {
         totals(incarnation, &fd)
     }
 
-    /// The segments for the keeper that comes after this one. (The sums are control's own, which says
-    /// them again.)
+    /// The segments and the sums for the keeper that comes after this one.
     pub(crate) fn estate(&self) -> Vec<Parcel> {
         let newest =
             self.newest.iter().map(|known| worker_segment(known.worker, known.incarnation, &known.fd));
         let dead = self.dead.iter().flat_map(Life::parcels);
-        newest.chain(dead).chain(self.living.parcels()).collect()
+        let sums = self.totals.iter().map(|(incarnation, fd)| totals(*incarnation, fd));
+        newest.chain(dead).chain(self.living.parcels()).chain(sums).collect()
     }
 
-    /// Out of such a list, oldest first: the segments of the newest start are those of the living.
+    /// Out of such a list, oldest first and the sums last: the segments of the newest start are those of the
+    /// living.
     pub(crate) fn adopt(list: impl Iterator<Item = (Segment, Vec<OwnedFd>)>) -> Self {
         let mut store = Self::default();
         for (segment, mut fds) in list {
             let Some(fd) = fds.pop() else { continue };
+            if segment.what == Segment::TOTALS {
+                store.keep_totals(segment.incarnation, fd);
+                continue;
+            }
             if store.living.incarnation != segment.incarnation {
                 store.bury();
                 store.begin(segment.incarnation);
@@ -282,14 +287,22 @@ mod tests {
             list.push((segment, fds.iter().map(|fd| fd.try_clone().unwrap()).collect()));
         }
         // As control hands them over: each once, in the order of their keys.
-        list.sort_by_key(|(segment, _)| (segment.incarnation, segment.worker));
-        list.dedup_by_key(|(segment, _)| (segment.incarnation, segment.worker));
+        let key = |segment: &Segment| (segment.what, segment.incarnation, segment.worker);
+        list.sort_by_key(|(segment, _)| key(segment));
+        list.dedup_by_key(|(segment, _)| key(segment));
         let adopted = WorkerStore::adopt(list.into_iter());
         assert!(adopted.complete(3, 2) && !adopted.complete(3, 3) && !adopted.complete(2, 2));
         let worker = Segment::WORKER;
         assert_eq!(
             whats(&adopted.parcels()),
-            [(worker, 0, 2), (worker, 0, 2), (100, 0, 2), (worker, 0, 3), (worker, 0, 3)]
+            [
+                (Segment::TOTALS, 0, 1),
+                (worker, 0, 2),
+                (worker, 0, 2),
+                (100, 0, 2),
+                (worker, 0, 3),
+                (worker, 0, 3)
+            ]
         );
         assert!(adopted.predecessor(1).is_some());
     }

@@ -42,6 +42,8 @@ use observer::ObserverPost;
 
 /// How long the data plane may take to end in good order.
 const DATA_PLANE_ENDS: Duration = Duration::from_millis(1_500);
+/// When a child that could not be executed is tried again.
+const SPAWN_AGAIN: Duration = Duration::from_millis(500);
 /// How long control may take to remove the fence and end.
 const CONTROL_ENDS: Duration = Duration::from_millis(2_500);
 
@@ -285,9 +287,11 @@ impl<'a> Supervisor<'a> {
                 Event::StartControl => self.start_control()?,
                 Event::StartDataPlane => self.start_data_plane()?,
                 Event::Observer(event) => self.observer_event(event),
-                Event::StartObserver => self.start_observer()?,
-                Event::Signal(Told::Reload) if self.control.at_work => self.reload(0),
-                Event::Signal(Told::Reload) => self.reloads.wait(),
+                Event::StartObserver => self.start_observer(),
+                Event::Signal(Told::Reload) => {
+                    self.reloads.wait();
+                    self.reload_if_wanted();
+                }
                 Event::Signal(Told::Reap) => {
                     reap_everything([
                         self.control.child.as_mut(),
@@ -302,7 +306,9 @@ impl<'a> Supervisor<'a> {
 
     fn start_control(&mut self) -> Result<(), KeeperError> {
         self.control_incarnation += 1;
-        self.start(Role::Control)?;
+        if !self.start(Role::Control)? {
+            return Ok(());
+        }
         self.mirror = Mirror::default();
         let text = self.held.configuration();
         let plan = self.held.plan_message(self.control_incarnation);
@@ -319,7 +325,6 @@ impl<'a> Supervisor<'a> {
         if let Some(refusal) = self.reloads.refusal() {
             self.control.send(refusal, Vec::new());
         }
-        self.control.send(Message::Ready(Ready::new(Ready::START)), Vec::new());
         if self.data_plane.at_work {
             self.control.send(store::at_work(self.incarnation), Vec::new());
         }
@@ -327,8 +332,17 @@ impl<'a> Supervisor<'a> {
             self.control.send_all(self.held.link_parcels());
             self.control.send(Message::Ready(Ready::new(Ready::ATTACHED)), Vec::new());
         }
+        // Now it knows whether packets flow already, and with it what it may still refuse.
+        self.control.send(Message::Ready(Ready::new(Ready::START)), Vec::new());
         self.introduce_observer();
         Ok(())
+    }
+
+    /// A reload that a signal has asked for, when control can judge it.
+    fn reload_if_wanted(&mut self) {
+        if self.control.at_work && !self.reloads.judging() && self.reloads.take_wanted() {
+            self.reload(0);
+        }
     }
 
     /// Control gets the configuration's text as it is now.
@@ -341,7 +355,9 @@ impl<'a> Supervisor<'a> {
         self.incarnation += 1;
         self.complete = false;
         self.workers.begin(self.incarnation);
-        self.start(Role::DataPlane)?;
+        if !self.start(Role::DataPlane)? {
+            return Ok(());
+        }
         let plan = self.held.plan_message(self.incarnation);
         self.data_plane.send(Message::Plan(plan), Vec::new());
         self.data_plane.send_all(vec![successor::name_parcel(&self.name)]);
@@ -358,26 +374,40 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
-    /// Executes a child and writes it down.
-    fn start(&mut self, role: Role) -> Result<(), KeeperError> {
+    /// Executes a child and writes it down. `false`: it cannot be had now and is due again in a moment, because
+    /// a machine that lacks memory or descriptors for it is no reason to end what forwards.
+    fn start(&mut self, role: Role) -> Result<bool, KeeperError> {
         let identity = match role {
             Role::Control => self.identities.control,
             Role::DataPlane => self.identities.data_plane,
             Role::Observer => self.identities.observer,
         };
-        let arguments = arguments(self.plan, role, identity);
-        let child = Child::start(role, &arguments)
-            .map_err(|cause| KeeperError::Spawn { role: role.word(), cause })?;
-        tracing::info!("{} started (pid {})", role.word(), child.pid());
-        let post = match role {
+        let child = Child::start(role, &arguments(self.plan, role, identity));
+        let attached = self.held.attached();
+        let post = self.post(role);
+        match child {
+            Ok(child) => {
+                tracing::info!("{} started (pid {})", role.word(), child.pid());
+                post.child = Some(child);
+                post.due = None;
+                self.note_children(role);
+                Ok(true)
+            }
+            Err(cause) if attached => {
+                tracing::error!("{} cannot be started ({cause}), it is tried again", role.word());
+                post.due = Some(Instant::now() + SPAWN_AGAIN);
+                Ok(false)
+            }
+            Err(cause) => Err(KeeperError::Spawn { role: role.word(), cause }),
+        }
+    }
+
+    fn post(&mut self, role: Role) -> &mut Post {
+        match role {
             Role::Control => &mut self.control,
             Role::DataPlane => &mut self.data_plane,
             Role::Observer => &mut self.observer.post,
-        };
-        post.child = Some(child);
-        post.due = None;
-        self.note_children(role);
-        Ok(())
+        }
     }
 
     fn hear_control(&mut self, message: Message, mut descriptors: Vec<OwnedFd>) -> Result<(), KeeperError> {
@@ -417,13 +447,15 @@ impl<'a> Supervisor<'a> {
                 if let Some(text) = self.reloads.accepted(ready.index) {
                     self.held.set_configuration(text);
                 }
+                self.reload_if_wanted();
             }
-            Ready::RELOAD_REFUSED => self.reloads.refused(ready.index, ready.text.get()),
+            Ready::RELOAD_REFUSED => {
+                self.reloads.refused(ready.index, ready.text.get());
+                self.reload_if_wanted();
+            }
             Ready::AT_WORK => {
                 self.control.at_work = true;
-                if self.reloads.take_wanted() {
-                    self.reload(0);
-                }
+                self.reload_if_wanted();
                 let parcels = self.tables.activate();
                 if self.data_plane.child.is_none() && self.data_plane.due.is_none() {
                     return self.start_data_plane();
@@ -528,7 +560,8 @@ impl<'a> Supervisor<'a> {
         for port in self.returns.all() {
             self.attach_again(port);
         }
-        self.start_observer()
+        self.start_observer();
+        Ok(())
     }
 
     fn control_ended(&mut self, how: String) -> Result<(), KeeperError> {

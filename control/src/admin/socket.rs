@@ -1,11 +1,9 @@
 //! The socket in the file system, and who may speak to it.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, Gid, Mode};
-use rustix::net::sockopt::socket_peercred;
 use tokio::net::{UnixListener, UnixStream};
 
 /// Opens a socket, readable and writable for the owner and for `group`.
@@ -54,14 +52,16 @@ impl Access {
     /// The user of a peer that may speak. The file's mode has let it in; its credentials must say the
     /// same.
     pub(super) fn admit(self, stream: &UnixStream) -> Option<u32> {
-        let peer = socket_peercred(stream.as_fd()).ok()?;
-        let own = self.own && peer.uid == rustix::process::geteuid();
-        let member = |group| peer.gid.as_raw() == group || has_group(peer.pid.as_raw_nonzero().get(), group);
-        (peer.uid.is_root() || own || self.group.is_some_and(member)).then(|| peer.uid.as_raw())
+        let peer = stream.peer_cred().ok()?;
+        let (uid, gid) = (peer.uid(), peer.gid());
+        let own = self.own && uid == rustix::process::geteuid().as_raw();
+        let member = |group| gid == group || peer.pid().is_some_and(|pid| has_group(pid, group));
+        (uid == 0 || own || self.group.is_some_and(member)).then_some(uid)
     }
 }
 
-/// Whether a process has a supplementary group.
+/// Whether a process has a supplementary group. One of another pid namespace has the number 0, and is judged
+/// by its user and its first group alone.
 fn has_group(pid: i32, group: u32) -> bool {
     let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else { return false };
     status

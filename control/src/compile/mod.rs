@@ -24,7 +24,7 @@ use crate::alarms::Alarm;
 use crate::config::Checked;
 use crate::config::checked::Bogons;
 use crate::kernel::{Kernel, Pending};
-use crate::link::{PlanFacts, PortFact};
+use crate::link::PlanFacts;
 use crate::neighbours::OnLink;
 use crate::netlink::request::Key;
 
@@ -117,26 +117,28 @@ impl Input<'_> {
     }
 }
 
-/// Compiles.
+/// Compiles for a first start.
 ///
 /// # Errors
 /// One sentence with cause and remedy: the relay cannot start like this.
 pub(crate) fn compile(input: Input<'_>) -> Result<Desired, String> {
     let mut alarms = Vec::new();
-    let away = |port: &PortFact| !input.kernel.links.contains_key(&port.ifindex);
-    if input.plan.ports.iter().any(away) {
-        // A control that is started again while an interface is away, perhaps with addresses that are
-        // needed: the other ports go on, and what is wrong is an alarm.
-        let router = settings::router_address(input, &mut alarms).unwrap_or_else(|sentence| {
-            alarms.push((Alarm::RouterAddress, sentence));
-            Ipv6Addr::UNSPECIFIED
-        });
-        return Ok(build(input, router, alarms));
-    }
     check_ports(input)?;
     check_sixtofour(input)?;
     let router = settings::router_address(input, &mut alarms)?;
     Ok(build(input, router, alarms))
+}
+
+/// Compiles for a control that is started again while packets flow: whatever has become of interfaces and
+/// addresses meanwhile is an alarm, as it would have been for the control before, and never a refusal, for
+/// a relay without control is worse than either.
+pub(crate) fn compile_again(input: Input<'_>) -> Desired {
+    let mut alarms = Vec::new();
+    let router = settings::router_address(input, &mut alarms).unwrap_or_else(|sentence| {
+        alarms.push((Alarm::RouterAddress, sentence));
+        Ipv6Addr::UNSPECIFIED
+    });
+    build(input, router, alarms)
 }
 
 fn build(input: Input<'_>, router: Ipv6Addr, mut alarms: Vec<(Alarm, String)>) -> Desired {
@@ -330,14 +332,6 @@ fn sets(input: Input<'_>) -> Sets {
         }
     }
     sets
-}
-
-/// Compiles what no start would accept: for tests that change the kernel at will.
-#[cfg(test)]
-pub(crate) fn from_scratch(input: Input<'_>) -> Desired {
-    let mut alarms = Vec::new();
-    let router = settings::router_address(input, &mut alarms).unwrap_or(Ipv6Addr::UNSPECIFIED);
-    build(input, router, alarms)
 }
 
 #[cfg(test)]

@@ -83,8 +83,9 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::super::tests::{TRUNK, WAN4, WAN6, with_vlan};
-    use super::super::{Desired, compile};
+    use super::super::{Desired, compile, compile_again};
     use super::*;
+    use crate::alarms::Alarm;
     use crate::config::Checked;
     use crate::kernel::{Kernel, Pending};
     use crate::link::PlanFacts;
@@ -125,6 +126,10 @@ mod tests {
         assert!(refused.contains("`ip link add link trunk name trunk.600 type vlan id 600`"), "{refused}");
         world.2.links.get_mut(&WAN6).unwrap().vlan = Some((WAN4, 600));
         assert!(compile(input(&world, &none)).is_err(), "VLAN 600 of another device");
+        // Packets flow already: the other ports go on, and the port is back when its interface is.
+        let desired = compile_again(input(&world, &none));
+        assert!(desired.alarms.iter().any(|(alarm, _)| *alarm == Alarm::PortUnfit), "{:?}", desired.alarms);
+        assert_eq!((desired.ports.get(&WAN4), desired.settings.port(1).unwrap().mac), (Some(&0), [0; 6]));
     }
 
     #[test]

@@ -349,15 +349,26 @@ fn an_address_on_no_interface_is_a_sentence_with_a_remedy() {
     );
 }
 
+/// A control that is started again while packets flow refuses nothing that has become of the kernel's state.
 #[test]
-fn a_port_that_has_gone_with_its_addresses_is_an_alarm_and_no_refusal() {
-    let mut kernel = kernel();
-    kernel.links.remove(&WAN6);
-    kernel.addresses.retain(|own| own.address.is_ipv4());
-    let text = TEXT.replace("[router]", "").replace("ipv6_address = \"2001:600::fe\"", "");
-    let desired = compiled(&text, &kernel).unwrap();
-    let raised: Vec<_> = desired.alarms.iter().map(|(alarm, _)| *alarm).collect();
-    assert!(raised.contains(&Alarm::PortUnfit) && raised.contains(&Alarm::RouterAddress), "{raised:?}");
+fn what_has_gone_since_the_first_start_is_an_alarm_and_no_refusal() {
+    let (config, plan) = (checked(TEXT), plan());
+    let again = |config: &Checked, kernel: &Kernel| {
+        let failed = BTreeSet::new();
+        compile_again(Input { config, plan: &plan, kernel, tables: &[254], failed: &failed, hash_key: [1, 2] })
+    };
+    let names = |desired: &Desired| desired.alarms.iter().map(|(alarm, _)| *alarm).collect::<Vec<_>>();
+    let mut long = kernel();
+    long.links.get_mut(&WAN6).unwrap().mtu = 9000;
+    long.addresses.retain(|own| own.address.is_ipv6());
+    assert!(compiled(TEXT, &long).is_err());
+    assert_eq!(names(&again(&config, &long)), [Alarm::RelayAddress, Alarm::PortUnfit]);
+    let mut away = kernel();
+    away.links.remove(&WAN6);
+    away.addresses.retain(|own| own.address.is_ipv4());
+    let config = checked(&TEXT.replace("[router]", "").replace("ipv6_address = \"2001:600::fe\"", ""));
+    let desired = again(&config, &away);
+    assert_eq!(names(&desired), [Alarm::RouterAddress, Alarm::PortUnfit]);
     assert!(desired.alarms.iter().any(|(_, text)| text.contains("\"wan6\"")), "{:?}", desired.alarms);
     assert_eq!((desired.settings.errors_per_second, desired.settings.ptb_per_second), (0, 0));
 }

@@ -148,7 +148,7 @@ impl Bench {
             failed: &failed,
             hash_key: [1, 2],
         };
-        let desired = compile::from_scratch(input);
+        let desired = compile::compile_again(input);
         let mut neighbours = Neighbours::new(1024, 100);
         neighbours.set_topology(0, &desired.gateways, &desired.on_link);
         let mut publisher = publisher(&desired);
@@ -237,7 +237,7 @@ proptest! {
         for step in steps {
             step.into_iter().for_each(|event| bench.heard(event));
             bench.settle();
-            let fresh = compile::from_scratch(bench.input());
+            let fresh = compile::compile_again(bench.input());
             prop_assert_eq!(&fresh.routes4, &bench.desired.routes4);
             prop_assert_eq!(&fresh.routes6, &bench.desired.routes6);
             prop_assert_eq!(&fresh.gateways, &bench.desired.gateways);

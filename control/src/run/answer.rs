@@ -140,10 +140,10 @@ impl Control {
                 "incarnation": shown.incarnation,
                 "state": if !shown.alive {
                     "dead"
+                } else if silence > STUCK_NS && shown.heartbeat_ns != 0 {
+                    "stuck"
                 } else if shown.offline {
                     "asleep"
-                } else if silence > STUCK_NS {
-                    "stuck"
                 } else {
                     "running"
                 },

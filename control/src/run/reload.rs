@@ -76,6 +76,8 @@ impl Control {
     pub(super) fn reload_ordered(&mut self, outcome: oneshot::Sender<admin::Done>) {
         self.reload.last_order += 1;
         let order = self.reload.last_order;
+        // Those who have gone wait for nothing.
+        self.reload.waiting.retain(|(_, outcome)| !outcome.is_closed());
         self.reload.waiting.push((order, outcome));
         self.parts.messages.push_back(ToKeeper::ReloadWanted { order });
     }

@@ -18,7 +18,7 @@ use crate::door::Door;
 use crate::fence::{Fence, Nft};
 use crate::figures::{Dead, read_from_start};
 use crate::kernel::{self, Kernel};
-use crate::link::ToKeeper;
+use crate::link::{FromKeeper, ToKeeper};
 use crate::neighbours::Neighbours;
 use crate::netlink::request::Key;
 use crate::netlink::socket::{Listener, Requests};
@@ -40,14 +40,16 @@ pub(super) fn start(facts: Facts, options: RunOptions) -> Result<(Control, Liste
     let tables = kernel::table_numbers(&config.router.tables)?;
     let kernel = Kernel::read(&mut requests, &tables).map_err(|error| error.to_string())?;
     let hash_key = hash_key()?;
-    let desired = compile::compile(Input {
+    let input = Input {
         config: &config,
         plan: &facts.plan,
         kernel: &kernel,
         tables: &tables,
         failed: &BTreeSet::new(),
         hash_key,
-    })?;
+    };
+    let again = facts.rest.iter().any(|message| matches!(message, FromKeeper::Attached));
+    let desired = if again { compile::compile_again(input) } else { compile::compile(input)? };
     let mut alarms = Alarms::default();
     for (alarm, text) in &desired.alarms {
         alarms.raise(*alarm, text.clone());

@@ -76,16 +76,20 @@ fn punts_are_read_across_a_restart_of_the_data_plane() {
 }
 
 #[test]
-fn a_silent_worker_is_stuck_only_while_online() {
+fn a_silent_worker_is_stuck_asleep_or_not_once_it_has_begun() {
     let writer = writer();
     let mut workers = Workers::new(1, 7, Dead::default());
     let own = segment(0);
     workers.add(0, 1, own.segment().share().unwrap(), |w| lines(&writer, w)).unwrap();
+    assert_eq!(workers.stuck(10_000_000_000), None, "it has not begun");
     own.epoch().beat(1_000);
-    assert_eq!(workers.stuck(10_000_000_000), None, "asleep");
-    own.epoch().go_online(5);
-    assert_eq!(workers.stuck(1_000 + STUCK_NS), None);
-    assert_eq!(workers.stuck(1_001 + STUCK_NS), Some((0, 1, STUCK_NS + 1)));
+    for online in [false, true] {
+        if online {
+            own.epoch().go_online(5);
+        }
+        assert_eq!(workers.stuck(1_000 + STUCK_NS), None);
+        assert_eq!(workers.stuck(1_001 + STUCK_NS), Some((0, 1, STUCK_NS + 1)));
+    }
 }
 
 #[test]

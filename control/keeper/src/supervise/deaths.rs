@@ -9,12 +9,7 @@ use crate::protocol::{Deaths, Message, Text};
 impl Supervisor<'_> {
     /// Writes a death down and tells a living control.
     pub(super) fn record_death(&mut self, role: Role, how: &str) {
-        let post = match role {
-            Role::Control => &mut self.control,
-            Role::DataPlane => &mut self.data_plane,
-            Role::Observer => &mut self.observer.post,
-        };
-        post.deaths.note(how, Instant::now());
+        self.post(role).deaths.note(how, Instant::now());
         if role == Role::DataPlane {
             self.tell_deaths(role);
         }
