@@ -6,7 +6,8 @@
 //! Order at the start: [`FromKeeper::Config`], [`FromKeeper::Plan`], [`FromKeeper::Maps`],
 //! [`FromKeeper::Door`], then, if
 //! there was a control before this one, [`FromKeeper::Totals`] and the worker segments that the
-//! totals do not contain yet, then [`FromKeeper::Start`]. Control answers with
+//! totals do not contain yet, [`FromKeeper::Attached`] if packets flow already, then
+//! [`FromKeeper::Start`]. Control answers with
 //! [`ToKeeper::TablesSegment`], [`ToKeeper::Fenced`] and [`ToKeeper::Ready`], or with
 //! [`ToKeeper::Failed`].
 

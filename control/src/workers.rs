@@ -121,6 +121,16 @@ impl Workers {
         Ok(())
     }
 
+    /// From now on what the workers hand over is read as `consumer` by the lines in these tables.
+    pub(crate) fn read_by(&mut self, writer: &TableWriter, consumer: u64) {
+        self.consumer = consumer.max(1);
+        for (&number, worker) in &mut self.workers {
+            let Some(lines) = lines(writer, number) else { continue };
+            worker.consumer = Consumer::attach(worker.view.punt_ring(), lines.punt, self.consumer);
+            worker.packets = PacketConsumer::attach(worker.view.packet_ring(), lines.packets, self.consumer);
+        }
+    }
+
     /// The data plane of `incarnation` is dead: its figures go to the sum over the dead.
     pub(crate) fn down(&mut self, incarnation: u32) {
         for worker in self.workers.values_mut().filter(|worker| worker.incarnation <= incarnation) {

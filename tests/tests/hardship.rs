@@ -2,10 +2,10 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "the helpers of a test may fail it")]
 
+use rustix::process::Signal;
 use sixlane_lab::stream::{Pace, Stream, Way};
 use sixlane_lab::{Deadline, FarEnd, Part, Topology, eventually};
 use sixlane_tests::Running;
-use rustix::process::Signal;
 use std::fmt::Write as _;
 use std::process::{Child, Command, Stdio};
 

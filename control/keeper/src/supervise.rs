@@ -10,6 +10,7 @@
 
 mod deaths;
 mod observer;
+mod ports;
 mod successor;
 
 use std::ffi::OsString;
@@ -33,7 +34,7 @@ use crate::orphans;
 use crate::plan::Plan;
 use crate::protocol::{Message, Ready, Retire, Segment};
 use crate::reload::Reloads;
-use crate::returns::{self, Returns};
+use crate::returns::Returns;
 use crate::runtime::{NotedChild, RuntimeDirectory};
 use crate::signals::{Signals, Told};
 use crate::store::{self, Parcel, TableStore, WorkerStore};
@@ -498,51 +499,6 @@ impl<'a> Supervisor<'a> {
             }
         }
         Ok(())
-    }
-
-    /// Control sees an interface of the name of a port whose own was deleted.
-    fn port_back(&mut self, port: u16) {
-        if !self.held.carries(port) {
-            // Control says the same of the port whose sockets carry its frames.
-            return;
-        }
-        match self.held.reopen(port) {
-            Ok(sockets) if sockets.is_empty() => match self.returns.lacks(port) {
-                Some(0) => self.attach_again(port),
-                // Asked for again: the data plane may not have been able to take them.
-                Some(_) => self.data_plane.send_all(self.held.socket_parcels(port)),
-                // The keeper before this one had got so far.
-                None if !self.held.attached_at(port) => {
-                    let sockets = self.held.socket_parcels(port);
-                    self.returns.begin(port, &sockets);
-                    self.data_plane.send_all(sockets);
-                }
-                // Control, which is new, has not heard of it.
-                None => self.control.send_all(self.held.carried_messages(port)),
-            },
-            Ok(sockets) => {
-                self.returns.begin(port, &sockets);
-                self.data_plane.send_all(sockets);
-            }
-            Err(error) => self.control.send(returns::refused(port, &error.to_string()), Vec::new()),
-        }
-    }
-
-    /// The data plane has the sockets of a port that is back: the program is attached, last of all.
-    fn attach_again(&mut self, port: u16) {
-        match self.held.attach_again(port) {
-            Ok(()) => {
-                let name = self.held.port_names().into_iter().nth(usize::from(port)).unwrap_or_default();
-                tracing::info!("{name} is back: its interface has been made again");
-                self.control.send_all(self.held.link_parcels());
-                self.data_plane.send_all(self.held.link_parcels());
-                self.control.send_all(self.held.carried_messages(port));
-            }
-            Err(error) => {
-                self.returns.unattached(port);
-                self.control.send(returns::refused(port, &error.to_string()), Vec::new());
-            }
-        }
     }
 
     /// All workers turn: the first time the program is attached, last of all.

@@ -355,7 +355,14 @@ fn what_has_gone_since_the_first_start_is_an_alarm_and_no_refusal() {
     let (config, plan) = (checked(TEXT), plan());
     let again = |config: &Checked, kernel: &Kernel| {
         let failed = BTreeSet::new();
-        compile_again(Input { config, plan: &plan, kernel, tables: &[254], failed: &failed, hash_key: [1, 2] })
+        compile_again(Input {
+            config,
+            plan: &plan,
+            kernel,
+            tables: &[254],
+            failed: &failed,
+            hash_key: [1, 2],
+        })
     };
     let names = |desired: &Desired| desired.alarms.iter().map(|(alarm, _)| *alarm).collect::<Vec<_>>();
     let mut long = kernel();

@@ -27,6 +27,17 @@ impl Control {
         self.parts.alarms.clear(Alarm::KeeperGone);
         // A wish that was not heard may be wished again.
         self.restart_asked = 0;
+        let dead = self.parts.workers.dead();
+        match dead.seal() {
+            Ok(fd) => self.parts.messages.push_back(ToKeeper::Totals { incarnation: dead.incarnation, fd }),
+            Err(error) => tracing::warn!("the counters of the dead cannot be kept: {error}"),
+        }
+        self.tell_configuration();
+        self.hand_tables_out();
+    }
+
+    /// The keeper gets the whole set of tables; the data plane goes over to it.
+    pub(super) fn hand_tables_out(&mut self) {
         let writer = self.parts.publisher.writer();
         let set = writer.generation();
         for (index, segment) in (0..).zip(writer.segments()) {
@@ -35,12 +46,6 @@ impl Control {
                 Err(error) => tracing::warn!("a segment of tables cannot be handed out: {error}"),
             }
         }
-        let dead = self.parts.workers.dead();
-        match dead.seal() {
-            Ok(fd) => self.parts.messages.push_back(ToKeeper::Totals { incarnation: dead.incarnation, fd }),
-            Err(error) => tracing::warn!("the counters of the dead cannot be kept: {error}"),
-        }
-        self.tell_configuration();
         self.parts.messages.push_back(ToKeeper::Ready);
     }
 }

@@ -112,9 +112,7 @@ pub(super) struct Control {
 impl Control {
     pub(super) fn new(parts: Parts) -> Self {
         let now = now_ns();
-        // The first tables may have been too small already.
-        let unapplied = parts.alarms.stands(Alarm::TablesFull).then(Shortage::default);
-        Self {
+        let mut control = Self {
             parts,
             started_ns: now,
             stage: Stage::Starting,
@@ -122,7 +120,7 @@ impl Control {
             next_second_ns: now,
             follow: Follow::default(),
             reload: Reload::default(),
-            unapplied,
+            unapplied: None,
             silent_turns: 0,
             restart_asked: 0,
             deaths: Deaths::default(),
@@ -130,7 +128,14 @@ impl Control {
             offloads: Offloads::default(),
             missing: Missing::default(),
             corrupt: Corrupt::default(),
-        }
+        };
+        control.tables_are_first();
+        control
+    }
+
+    /// The tables are new: may they have been too small?
+    pub(super) fn tables_are_first(&mut self) {
+        self.unapplied = self.parts.alarms.stands(Alarm::TablesFull).then(Shortage::default);
     }
 
     /// What the keeper must hear, in order.
@@ -243,7 +248,7 @@ impl Control {
         self.narrow_fence(now);
     }
 
-    fn take_punts(&mut self) {
+    pub(super) fn take_punts(&mut self) {
         let Parts { workers, publisher, neighbours, .. } = &mut self.parts;
         let now = now_ns();
         for (_, wanted) in workers.punted(|worker| publisher.writer().partner(worker)) {

@@ -67,8 +67,10 @@ impl Keeper {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Nobody can come any more.
                 Err(_) if self.gone => return pending().await,
+                // A message of a living keeper that cannot be taken (no descriptor is free) is lost, and
+                // with it what this control must know: another one hears everything.
                 Err(error) => {
-                    self.gone = true;
+                    self.gone = error.kind() == io::ErrorKind::UnexpectedEof;
                     return Err(error);
                 }
                 Ok(message) => {

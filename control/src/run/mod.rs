@@ -65,6 +65,11 @@ pub enum RunError {
     /// The connection to the keeper broke before the start was complete.
     #[error("the connection to the keeper failed: {0}; start sixlane with `sixlane run`")]
     Keeper(io::Error),
+    /// The keeper lives and said something that cannot be taken.
+    #[error(
+        "a message of the keeper cannot be taken ({0}), so control ends and another one hears it: raise the limit of open files"
+    )]
+    Message(io::Error),
     /// The event loop could not be made.
     #[error("cannot create the event loop: {0}; raise the limit of open files")]
     Runtime(io::Error),
@@ -196,7 +201,8 @@ async fn event_loop(
                 Ok(FromKeeper::Stop) => return Ok(()),
                 Ok(FromKeeper::Observer(socket)) => admin::attend(socket, clients.asks.clone()),
                 Ok(message) => control.told(message),
-                Err(error) => control.keeper_gone(&error),
+                Err(error) if keeper.gone() => control.keeper_gone(&error),
+                Err(error) => return Err(RunError::Message(error)),
             },
             ready = kernel.notices.readable_mut() => {
                 let mut ready = ready.map_err(RunError::Runtime)?;

@@ -140,7 +140,7 @@ fn first_neighbours(
 }
 
 /// Empty tables of the configured size.
-fn make_tables(config: &Checked, desired: &Desired) -> Result<TableWriter, String> {
+pub(super) fn make_tables(config: &Checked, desired: &Desired) -> Result<TableWriter, String> {
     let size = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
     let limits = Limits {
         routes4: size(config.limits.routes4),
@@ -154,7 +154,7 @@ fn make_tables(config: &Checked, desired: &Desired) -> Result<TableWriter, Strin
 }
 
 /// The first tables. Nobody reads them yet, so they may grow at once.
-fn first_tables(
+pub(super) fn first_tables(
     writer: TableWriter,
     desired: &Desired,
     neighbours: &Neighbours,
@@ -182,7 +182,11 @@ fn first_tables(
 }
 
 /// One for each worker, before the tables are handed out: workers look for them when they begin.
-fn open_inject_rings(writer: &mut TableWriter, workers: &mut Workers, count: u16) -> Result<(), String> {
+pub(super) fn open_inject_rings(
+    writer: &mut TableWriter,
+    workers: &mut Workers,
+    count: u16,
+) -> Result<(), String> {
     for worker in 0..count {
         let ring = writer.open_inject(worker).map_err(|error| {
             format!("cannot make the ring to worker {worker}: {error}; lower the number of workers")

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::Ordering;
 
 use serde_json::Value;
+use sixlane_tables::punt::NeighbourWanted;
 use sixlane_tables::{Limits, TableWriter, Tables, WorkerLayout, WorkerSegment};
 use sixlane_xsk::uapi::XdpCounters;
 
@@ -347,22 +348,51 @@ fn a_process_that_dies_again_and_again_is_an_alarm_until_it_is_quiet() {
     assert_eq!(answer(&control, Query::Status)["control_deaths"], 4);
 }
 
-/// FAIL-23: garbage that workers find is said, and over when it is found no more.
+/// FAIL-23: garbage that workers find is said, and over when it is found no more. Fresh tables take the place of
+/// the damaged ones, and ever more seldom when that does not help.
 #[test]
-fn damaged_tables_are_an_alarm_until_nothing_is_found_any_more() {
+fn damaged_tables_are_built_anew_and_are_an_alarm_until_nothing_is_found_any_more() {
     let mut control = control(TEXT);
     let worker = with_worker(&mut control, 1);
     let begin = now_ns();
     let alarmed = |control: &Control| control.parts.alarms.stands(Alarm::TableCorrupt);
+    let find = || worker.counters().drop_reason(sixlane_tunnel::Reason::TableCorrupt).add(3);
+    let built = |control: &mut Control| {
+        let messages = control.take_messages();
+        let set = control.parts.publisher.writer().generation();
+        let ours =
+            |message: &ToKeeper| matches!(message, ToKeeper::TablesSegment { set: of, .. } if *of == set);
+        messages.iter().any(ours) && matches!(messages.back(), Some(ToKeeper::Ready))
+    };
     control.watch_tables(begin);
     control.watch_tables(begin + 1);
-    assert!(!alarmed(&control));
-    worker.counters().drop_reason(sixlane_tunnel::Reason::TableCorrupt).add(3);
+    assert!(!alarmed(&control) && !built(&mut control));
+    let (routes, set) =
+        (control.parts.publisher.route_count(), control.parts.publisher.writer().generation());
+    find();
     control.watch_tables(begin + 2);
-    assert!(alarmed(&control));
+    assert!(alarmed(&control) && built(&mut control));
+    assert!(control.parts.publisher.writer().generation() > set);
+    assert_eq!(control.parts.publisher.route_count(), routes);
+    // Who wants a neighbour is heard by the lines of the fresh tables.
+    let mut punt = worker.open_punt();
+    let line = control.parts.publisher.writer().partner(0).unwrap().reader();
+    let wanted = NeighbourWanted { port: 1, ifindex: WAN6, next_hop: [0x20; 16] };
+    punt.push(worker.punt_ring(), line, &wanted.encode()).unwrap();
+    let Parts { workers, publisher, .. } = &mut control.parts;
+    assert_eq!(workers.punted(|worker| publisher.writer().partner(worker)), [(0, wanted)]);
+    find();
+    control.watch_tables(begin + 1_000_000_000);
+    assert!(!built(&mut control), "not without a pause");
     control.watch_tables(begin + 60_000_000_000);
     assert!(alarmed(&control), "it has not been quiet for a minute");
+    find();
     control.watch_tables(begin + 60_000_000_003);
+    assert!(built(&mut control));
+    find();
+    control.watch_tables(begin + 160_000_000_000);
+    assert!(!built(&mut control), "the pause has doubled");
+    control.watch_tables(begin + 220_000_000_004);
     assert!(!alarmed(&control));
 }
 

@@ -87,7 +87,7 @@ impl KeeperLink for Link {
                     }
                 }
                 Err(error) => {
-                    if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {
+                    if error.kind() == io::ErrorKind::UnexpectedEof {
                         self.side = self.side.take().map(Side::orphaned);
                         self.moved = true;
                     }
