@@ -23,10 +23,21 @@ fn flows(relay: &Relay, stream: &Stream) {
     stream.progress(300, Deadline::seconds(20)).unwrap_or_else(|error| panic!("{error}; {}", relay.log()));
 }
 
-fn limit_descriptors(pid: i32, limit: &str) {
-    let status =
-        Command::new("prlimit").args(["--pid", &pid.to_string(), &format!("--nofile={limit}")]).status();
+/// Sets a soft limit of a process. Its own user may lower it and raise it again; that needs no capability.
+fn limit(pid: i32, what: &str) {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let id = |field: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("a field");
+        line.split_whitespace().next().expect("a number").to_owned()
+    };
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", &id("Uid:"), "--regid", &id("Gid:"), "--clear-groups", "prlimit"]);
+    let status = command.args(["--pid", &pid.to_string(), &format!("--{what}:")]).status();
     assert!(status.expect("prlimit").success());
+}
+
+fn control(relay: &Relay) -> i32 {
+    relay.part(Part::Control).unwrap_or_else(|| panic!("no control; {}", relay.log())).pid()
 }
 
 /// FAIL-19: the keeper cannot execute anybody for want of a descriptor. Everything else goes on, and once there
@@ -38,15 +49,59 @@ fn a_keeper_without_descriptors_goes_on_and_recovers() {
     flows(&lab.relay, &stream);
     let keeper = lab.relay.keeper().expect("a keeper");
     // The lowest free number is what the next descriptor gets.
-    limit_descriptors(keeper.pid(), "4:");
+    limit(keeper.pid(), "nofile=4");
     let dead = lab.relay.kill(Part::Control).expect("killed");
     eventually("a start that fails", Deadline::seconds(10), || {
         lab.relay.log().contains("control cannot be started").then_some(())
     })
     .unwrap_or_else(|_| panic!("{}", lab.relay.log()));
     flows(&lab.relay, &stream);
-    limit_descriptors(keeper.pid(), "1024:");
+    limit(keeper.pid(), "nofile=1024");
     lab.relay.restarted(Part::Control, dead).expect("started in the end");
+    flows(&lab.relay, &stream);
+    let tally = stream.finish().expect("stream");
+    assert_eq!((tally.lost(), tally.doubled, tally.damaged), (0, 0, 0), "{tally:?}; {}", lab.relay.log());
+}
+
+/// A control that has no descriptor for what the keeper sends it would not know its workers any more: another
+/// one takes its place.
+#[test]
+fn a_control_that_cannot_take_a_message_is_replaced() {
+    let lab = Running::first_light(FarEnd::RawSocket).expect("a running relay");
+    let before = control(&lab.relay);
+    limit(before, "nofile=4");
+    let dead = lab.relay.kill(Part::DataPlane).expect("killed");
+    lab.relay.restarted(Part::Control, before).unwrap_or_else(|error| panic!("{error}; {}", lab.relay.log()));
+    lab.relay.restarted(Part::DataPlane, dead).expect("restarted");
+    let stream = Stream::start(&lab.world, Way::Encap, Pace::default()).expect("sockets");
+    flows(&lab.relay, &stream);
+    drop(stream);
+    lab.assert_identity();
+}
+
+/// FAIL-03: control gets no memory for what the kernel tells it. It dies, and the next one, which gets some, has
+/// all routes; no packet is lost.
+#[test]
+fn a_control_without_memory_is_replaced_without_loss() {
+    const ROUTES: u32 = 20_000;
+    let lab = Running::first_light(FarEnd::RawSocket).expect("a running relay");
+    let routes = || lab.relay.ask("status").ok()?["routes6"].as_u64();
+    let already = routes().expect("a number");
+    let stream = Stream::start(&lab.world, Way::Encap, Pace::default()).expect("sockets");
+    flows(&lab.relay, &stream);
+    let before = control(&lab.relay);
+    limit(before, "as=1");
+    let batch: String =
+        (0..ROUTES).map(|n| format!("route add 2a00:{n:x}::/32 via 2001:600::1 dev wan6\n")).collect();
+    let file = lab.world.lab.directory().join("routes.batch");
+    std::fs::write(&file, batch).expect("written");
+    let host = lab.world.host("relay").expect("a host");
+    host.run(&format!("ip -6 -batch {}", file.display())).expect("added");
+    lab.relay.restarted(Part::Control, before).unwrap_or_else(|error| panic!("{error}; {}", lab.relay.log()));
+    eventually("the routes", Deadline::seconds(30), || {
+        (routes()? >= already + u64::from(ROUTES)).then_some(())
+    })
+    .unwrap_or_else(|_| panic!("{:?}; {}", routes(), lab.relay.log()));
     flows(&lab.relay, &stream);
     let tally = stream.finish().expect("stream");
     assert_eq!((tally.lost(), tally.doubled, tally.damaged), (0, 0, 0), "{tally:?}; {}", lab.relay.log());
@@ -76,7 +131,7 @@ fn damaged_tables_are_replaced_by_fresh_ones() {
     let lab = Running::first_light(FarEnd::RawSocket).expect("a running relay");
     let stream = Stream::start(&lab.world, Way::Encap, Pace::default()).expect("sockets");
     flows(&lab.relay, &stream);
-    let control = lab.relay.part(Part::Control).expect("control").pid();
+    let control = control(&lab.relay);
     let data_plane = lab.relay.part(Part::DataPlane).expect("a data plane").pid();
     damage(control);
     eventually("the alarm", Deadline::seconds(20), || alarmed(&lab.relay, "table_corrupt").then_some(()))

@@ -154,3 +154,40 @@ fn an_interface_that_cannot_be_the_port_is_refused() {
     assert_eq!(frames(&lab), all);
     expect_alarm(&lab, "port_refused", false);
 }
+
+/// The keeper dies while a port is away, and the next one at each moment of its way back: the port comes back to
+/// the keeper after them, and the other port is unhurt all the time.
+#[test]
+fn a_port_comes_back_to_another_keeper() {
+    let (topology, far) = with_bystander();
+    let mut lab = Running::build(topology, FarEnd::RawSocket).expect("a running relay");
+    let all = lab.assert_census(None);
+    let other = lab.world.host("other").expect("a host").clone();
+    let bystander =
+        Stream::start_at(&lab.world, (&other, far), Way::Decap, Pace::default()).expect("sockets");
+    for pause in [0, 5, 20, 60] {
+        lab.world.cut("relay", "wan4").expect("deleted");
+        expect_alarm(&lab, "port_unfit", true);
+        next_keeper(&mut lab);
+        lab.world.lay_again("relay", "wan4", 1).expect("made again");
+        // Not a wait for something: each pause meets the way back at another place.
+        std::thread::sleep(std::time::Duration::from_millis(pause));
+        next_keeper(&mut lab);
+        expect_alarm(&lab, "port_unfit", false);
+        let stream = Stream::start(&lab.world, Way::Encap, Pace::default());
+        let stream = stream.unwrap_or_else(|error| panic!("{error}; {}", lab.relay.log()));
+        flows(&lab, &stream);
+    }
+    let tally = bystander.finish().expect("stream");
+    assert_eq!((tally.lost(), tally.doubled, tally.damaged), (0, 0, 0), "{tally:?}; {}", lab.relay.log());
+    assert_eq!(frames(&lab), all);
+}
+
+/// Kills the keeper; another one takes over.
+fn next_keeper(lab: &mut Running) {
+    lab.relay.kill_keeper().expect("killed");
+    let next = lab.world.relay().expect("another keeper");
+    eventually("the take-over", Deadline::seconds(10), || next.log().contains("is taken over").then_some(()))
+        .unwrap_or_else(|_| panic!("not taken over; {}", next.log()));
+    lab.relay = next;
+}

@@ -30,6 +30,27 @@ fn code_lines(source: &Source) -> impl Iterator<Item = (usize, &str)> {
     lines.filter(|(_, line)| !line.trim_start().starts_with("//")).map(|(index, line)| (index + 1, line))
 }
 
+/// FAIL-18: a wall clock that jumps by a day changes nothing, because nothing looks at it but `show status`, which
+/// says when the configuration was loaded.
+#[test]
+fn the_wall_clock_decides_nothing() {
+    const SHOWN: &str = "control/src/run/reload.rs";
+    let clocks = ["SystemTime", "UNIX_EPOCH", "ClockId::Realtime", "CLOCK_REALTIME", "ClockId::Tai"];
+    let product = |source: &&Source| {
+        let path = &source.path;
+        ["dataplane/", "control/", "bpf/"].iter().any(|part| path.starts_with(part))
+            && !path.contains("tests")
+    };
+    let mut found = Vec::new();
+    for source in sources().iter().filter(product).filter(|source| is_code(source)) {
+        let looks = |(_, line): &(usize, &str)| clocks.iter().any(|clock| line.contains(clock));
+        found.extend(code_lines(source).filter(looks).map(|(line, _)| format!("{}:{line}", source.path)));
+    }
+    assert!(found.iter().any(|place| place.starts_with(SHOWN)), "the list of clocks finds nothing");
+    found.retain(|place| !place.starts_with(SHOWN));
+    assert!(found.is_empty(), "the wall clock is read: {found:#?}");
+}
+
 #[test]
 fn unsafe_lives_only_where_it_may() {
     let mut wrong = Vec::new();
