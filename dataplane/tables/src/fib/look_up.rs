@@ -221,7 +221,7 @@ impl<'a, V: Vectors> Reader<'a, V> {
     #[inline(always)]
     fn inner(self, value: u32, key: u16) -> u32 {
         match self.node::<Line>(value) {
-            Some(line) => value + 2 * (u32::from(line[31]) + self.vectors.count31(line, key)),
+            Some(line) => value.wrapping_add(2 * (u32::from(line[31]) + self.vectors.count31(line, key))),
             None => Value::CORRUPT.0,
         }
     }
