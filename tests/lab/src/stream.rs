@@ -37,7 +37,7 @@ pub enum Way {
 /// How the stream is driven.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// Packets under way at most; half of the smallest ring, or fewer.
+    /// Packets under way at most; half of the smallest ring, or fewer. (The smallest is veth's own, of 256.)
     pub window: u64,
     /// Packets a second at most.
     pub rate: u64,
@@ -47,7 +47,7 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { window: 256, rate: 10_000, payload_bytes: 36 }
+        Self { window: 128, rate: 10_000, payload_bytes: 36 }
     }
 }
 
