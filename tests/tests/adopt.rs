@@ -74,6 +74,10 @@ fn a_new_keeper_takes_over_without_loss_and_cares_for_all() {
     flows(&again, &stream);
     assert_eq!([Part::Control, Part::DataPlane].map(|part| pid(&again, part)), parts, "{}", again.log());
     assert!(received(&lab) > frames_before);
+    let memory = again.ask("memory").expect("an answer");
+    let processes: Vec<_> =
+        memory["processes"].as_array().into_iter().flatten().map(|row| row["process"].clone()).collect();
+    assert_eq!(processes, ["keeper", "control", "dataplane"], "{memory:#}");
     let tally = stream.finish().expect("stream");
     assert_eq!((tally.lost(), tally.doubled, tally.damaged), (0, 0, 0), "{tally:?}; {}", again.log());
 

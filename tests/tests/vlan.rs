@@ -124,6 +124,65 @@ impl<'a> Relay<'a> {
         assert_eq!((&first["vlan"], &first["no_zero_copy"]), (&40.into(), &true.into()), "{first:#}");
     }
 
+    /// Waits until an alarm stands, or is over.
+    fn expect_alarm(&mut self, name: &str, stands: bool) {
+        let seen = eventually("an alarm", soon(), || {
+            let shown = self.shell("sixlane show alarms --json");
+            (shown.contains("\"alarms\"") && shown.contains(name) == stands).then_some(())
+        });
+        assert!(seen.is_ok(), "{name} should be {stands}: {}", self.shell("cat /tmp/log /tmp/next"));
+    }
+
+    /// Waits until another process has taken the place of control.
+    fn control_is_other_than(&mut self, before: &serde_json::Value) {
+        let other = eventually("another control", soon(), || {
+            let shown: serde_json::Value =
+                serde_json::from_str(&self.shell("sixlane show status --json")).ok()?;
+            (shown["pid"] != *before && shown["dataplane"] == "forwarding").then_some(())
+        });
+        assert!(other.is_ok(), "{}", self.shell("cat /tmp/log"));
+    }
+
+    /// The kernel's interface of one VLAN goes alone, and comes again; control dies in between.
+    fn outlives_its_vlan_interface(&mut self) {
+        self.sh("ip -n relay link del wan6");
+        self.expect_alarm("port_unfit", true);
+        let control = self.json("status")["pid"].clone();
+        self.sh(&format!("kill -9 {control}"));
+        self.control_is_other_than(&control);
+        self.expect_alarm("port_unfit", true);
+        self.sh(
+            "ip -n relay link add link trunk name wan6 type vlan id 600 && ip -n relay link set wan6 up && \
+             ip -n relay addr add 2001:600::fe/64 dev wan6 nodad",
+        );
+        self.expect_alarm("port_unfit", false);
+        self.carries();
+    }
+
+    /// The device of two ports goes with both VLANs, and is made again. The keeper dies while it is away, and
+    /// the next one while it is on its way back.
+    fn outlives_its_device(&mut self) {
+        self.sh("ip -n relay link del trunk");
+        self.expect_alarm("port_unfit", true);
+        self.next_keeper();
+        for line in &WORLD[1..6] {
+            self.sh(line);
+        }
+        self.sh("ip -n site link set v40 up && ip -n site addr add 9.254.253.7/24 dev v40");
+        self.next_keeper();
+        self.expect_alarm("port_unfit", false);
+        self.carries();
+    }
+
+    fn next_keeper(&mut self) {
+        self.sh("kill -9 $(cat /tmp/pid); while [ -d /proc/$(cat /tmp/pid) ]; do usleep 50000; done");
+        self.sh("ip netns exec relay sixlane run /tmp/c.toml >/tmp/next 2>&1 & echo $! >/tmp/pid");
+        let taken = eventually("a keeper that takes over", soon(), || {
+            self.shell("cat /tmp/next").contains("the data plane (pid").then_some(())
+        });
+        assert!(taken.is_ok(), "{}", self.shell("cat /tmp/log /tmp/next"));
+    }
+
     fn stop(mut self) {
         self.sh("kill $(cat /tmp/pid); while [ -d /proc/$(cat /tmp/pid) ]; do usleep 50000; done");
     }
@@ -150,6 +209,8 @@ fn vlans_of_one_device_are_ports_by_themselves() {
          ip -n relay link set q7 up && ip -n relay addr add fd00:7::2/64 dev q7 nodad && \
          ip netns exec native ping6 -c 1 -W 5 fd00:7::2",
     );
+    relay.outlives_its_vlan_interface();
+    relay.outlives_its_device();
     relay.stop();
 
     let machine = &mut machine;

@@ -165,7 +165,7 @@ impl RuntimeDirectory {
         // whole list, and a link that control has put there is replaced, never followed.
         let fresh = self.path.join(CHILDREN_FRESH);
         let _ = fs::remove_file(&fresh);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&fresh)?;
         file.write_all(text.as_bytes())?;
         fs::rename(&fresh, self.path.join(CHILDREN))
     }

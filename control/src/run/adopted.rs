@@ -1,21 +1,19 @@
 //! The keeper dies and another one takes over.
 
-use std::io;
-
 use super::control::Control;
 use crate::alarms::Alarm;
 use crate::link::ToKeeper;
 
 impl Control {
     /// Without a keeper everything goes on, and nobody restarts what dies next.
-    pub(super) fn keeper_gone(&mut self, error: &io::Error) {
+    pub(super) fn keeper_gone(&mut self) {
         self.reload_in_vain();
         let path = self.parts.path.display();
         // Control works in its runtime directory.
         let runtime = std::env::current_dir().unwrap_or_default();
         let runtime = runtime.display();
         let sentence = format!(
-            "the keeper has gone ({error}): forwarding goes on, but nothing that dies now is restarted; run \
+            "the keeper has died: forwarding goes on, but nothing that dies now is restarted; run \
              `sixlane run {path} --runtime {runtime}`, which takes over without loss"
         );
         self.alarm(Alarm::KeeperGone, sentence);

@@ -201,7 +201,7 @@ async fn event_loop(
                 Ok(FromKeeper::Stop) => return Ok(()),
                 Ok(FromKeeper::Observer(socket)) => admin::attend(socket, clients.asks.clone()),
                 Ok(message) => control.told(message),
-                Err(error) if keeper.gone() => control.keeper_gone(&error),
+                Err(_) if keeper.gone() => control.keeper_gone(),
                 Err(error) => return Err(RunError::Message(error)),
             },
             ready = kernel.notices.readable_mut() => {
