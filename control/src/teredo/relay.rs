@@ -16,7 +16,7 @@ use sixlane_tunnel::teredo::cookie::Cookies;
 use sixlane_wire::ipv6::{self, Address};
 
 use super::sketch::Sketch;
-use super::waiting::{Packet, Place, Waiting};
+use super::waiting::{ALL_MAX, Packet, Place, Waiting};
 use budget::Budget;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -34,6 +34,9 @@ const PACKET_LEN_MAX: usize = sixlane_tunnel::teredo::outer::MTU as usize;
 const SILENCE_ROW_LEN: usize = 1 << 19;
 /// The same for [`ANSWER_NS`]: 128 KiB in all.
 const ANSWER_ROW_LEN: usize = 1 << 14;
+
+/// With so many timers those of attempts that are over are taken out: there are at most [`ALL_MAX`] others.
+const TIMERS_MAX: usize = 4 * ALL_MAX;
 
 /// The settings of the set-up.
 #[derive(Clone, Copy, Debug)]
@@ -103,8 +106,6 @@ struct Attempt {
     serial: u64,
     /// Turns taken: a bubble each, if the budgets allow it.
     turns: u32,
-    /// The generation in which each bubble was noted.
-    noted: Vec<u64>,
     /// Packets in the order of arrival.
     places: VecDeque<Place>,
     /// The first half of the source of the first packet, whose budget the bubbles are in.
@@ -191,10 +192,8 @@ impl SetUp {
     pub fn proved(&mut self, now_ns: u64, client: Address) {
         self.turn(now_ns);
         self.outputs.push_back(Output::Publish(client));
+        self.silence.forget(client);
         let Some(attempt) = self.attempts.remove(&client) else { return };
-        for number in attempt.noted {
-            self.silence.take_back(client, number);
-        }
         for place in attempt.places {
             if let Some(packet) = self.waiting.take(place) {
                 self.outputs.push_back(Output::Inject(packet.bytes));
@@ -255,13 +254,13 @@ impl SetUp {
     fn begin(&mut self, now_ns: u64, client: Address, source: u64) {
         self.serial += 1;
         let serial = self.serial;
-        let attempt = Attempt { serial, turns: 0, noted: Vec::new(), places: VecDeque::new(), source };
+        let attempt = Attempt { serial, turns: 0, places: VecDeque::new(), source };
         self.attempts.insert(client, attempt);
         // One that was forgotten a moment ago has had its bubble.
         if self.recent.count(client) == 0 {
             self.next_turn(now_ns, serial, client);
         } else {
-            self.timers.push_back((now_ns + ANSWER_NS, serial, client));
+            self.wait(now_ns, serial, client);
         }
     }
 
@@ -274,24 +273,33 @@ impl SetUp {
             self.give_up(client);
             return;
         }
-        let sent = self.bubble(now_ns, client, attempt.source);
-        let number = self.silence.number();
+        let source = attempt.source;
+        self.bubble(now_ns, client, source);
         if let Some(attempt) = self.attempts.get_mut(&client) {
             attempt.turns += 1;
-            attempt.noted.extend(sent.then_some(number));
+        }
+        self.wait(now_ns, serial, client);
+    }
+
+    /// Sets an attempt's timer. Timers of attempts that are over run out by themselves, unless there are many.
+    fn wait(&mut self, now_ns: u64, serial: u64, client: Address) {
+        if self.timers.len() >= TIMERS_MAX {
+            let attempts = &self.attempts;
+            let is_live = |serial, client| attempts.get(&client).is_some_and(|it| it.serial == serial);
+            self.timers.retain(|&(_, serial, client)| is_live(serial, client));
         }
         self.timers.push_back((now_ns + ANSWER_NS, serial, client));
     }
 
     /// Sends a client a bubble, if it has not had too many and the budgets allow it.
-    fn bubble(&mut self, now_ns: u64, client: Address, source: u64) -> bool {
-        let Some(fields) = teredo(client) else { return false };
+    fn bubble(&mut self, now_ns: u64, client: Address, source: u64) {
+        let Some(fields) = teredo(client) else { return };
         if self.silence.count(client) >= BUBBLES_MAX {
-            return false;
+            return;
         }
         if !self.budget.take(now_ns, source, fields.server) {
             self.figures.limited += 1;
-            return false;
+            return;
         }
         self.silence.note(client);
         self.recent.note(client);
@@ -304,7 +312,6 @@ impl SetUp {
             self.outputs.push_back(Output::Bubble { to, packet });
             self.figures.bubbles += 1;
         }
-        true
     }
 
     fn give_up(&mut self, client: Address) {

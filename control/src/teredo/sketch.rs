@@ -7,9 +7,9 @@ use std::hash::Hasher;
 /// Rows of a generation: a key has one counter in each.
 const ROWS: usize = 4;
 
-/// A count-min sketch of two generations, of which the older one is forgotten whole. It never says less than
-/// was noted within a generation's time, what was noted longer ago than two it does not know, and seldom does
-/// it say more than was noted. Its hash is keyed, so that nobody can choose keys that share their counters.
+/// A count-min sketch of two generations, of which the older one is forgotten whole. It says no less than was
+/// noted within a generation's time; what was noted longer ago than two it does not know; and seldom does it
+/// say more than was noted. Its hash is keyed, so that nobody can choose keys that share their counters.
 #[derive(Debug)]
 pub(super) struct Sketch {
     key: [u64; 2],
@@ -19,8 +19,6 @@ pub(super) struct Sketch {
     generation_ns: u64,
     /// When the present generation began.
     began_ns: u64,
-    /// The present generation's number.
-    number: u64,
 }
 
 impl Sketch {
@@ -28,7 +26,7 @@ impl Sketch {
     pub(super) fn new(key: [u64; 2], row_len: usize, generation_ns: u64) -> Sketch {
         let row_len = row_len.max(1);
         let generations = [vec![0; ROWS * row_len], vec![0; ROWS * row_len]];
-        Sketch { key, generations, row_len, generation_ns, began_ns: 0, number: 0 }
+        Sketch { key, generations, row_len, generation_ns, began_ns: 0 }
     }
 
     /// Lets time pass: to be called before anything else is asked.
@@ -38,13 +36,7 @@ impl Sketch {
             self.generations.swap(0, 1);
             self.generations[0].fill(0);
         }
-        self.number += passed;
         self.began_ns += passed * self.generation_ns;
-    }
-
-    /// The present generation's number, for [`Sketch::take_back`].
-    pub(super) fn number(&self) -> u64 {
-        self.number
     }
 
     /// How often something was noted for a key, at most.
@@ -61,17 +53,14 @@ impl Sketch {
         }
     }
 
-    /// Takes back what was noted once in the generation of this number. (A counter that is full has lost
-    /// count, and stays.)
-    pub(super) fn take_back(&mut self, key: Address, number: u64) {
-        let age = self.number.saturating_sub(number);
+    /// Forgets a key. (Where others share all of its counters, which is seldom and nobody's choice, they lose
+    /// some of their count.)
+    pub(super) fn forget(&mut self, key: Address) {
         let places = self.places(key);
-        let Some(counters) = self.generations.get_mut(usize::try_from(age).unwrap_or(usize::MAX)) else {
-            return;
-        };
-        for at in places {
-            if counters[at] != u8::MAX {
-                counters[at] = counters[at].saturating_sub(1);
+        for counters in &mut self.generations {
+            let least = places.iter().map(|&at| counters[at]).min().unwrap_or(0);
+            for at in places {
+                counters[at] -= least;
             }
         }
     }
@@ -117,21 +106,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_back_was_never_noted() {
+    fn what_is_forgotten_was_never_noted() {
         let mut sketch = Sketch::new([1, 2], 1024, 100);
         sketch.note(key(1));
-        let first = sketch.number();
+        sketch.note(key(2));
         sketch.turn(150);
         sketch.note(key(1));
-        let second = sketch.number();
-        assert_eq!(sketch.count(key(1)), 2);
-        sketch.take_back(key(1), first);
-        assert_eq!(sketch.count(key(1)), 1);
-        sketch.take_back(key(1), second);
-        assert_eq!(sketch.count(key(1)), 0);
-        sketch.turn(1000);
-        sketch.take_back(key(1), second);
-        assert_eq!(sketch.count(key(1)), 0);
+        assert_eq!((sketch.count(key(1)), sketch.count(key(2))), (2, 1));
+        sketch.forget(key(1));
+        assert_eq!((sketch.count(key(1)), sketch.count(key(2))), (0, 1));
+        sketch.forget(key(1));
+        assert_eq!((sketch.count(key(1)), sketch.count(key(2))), (0, 1));
     }
 
     /// The relay's sketch under a flood: of 300,000 strangers with four bubbles each, it takes hardly an

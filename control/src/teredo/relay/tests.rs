@@ -170,6 +170,28 @@ fn the_oldest_makes_room() {
     assert_eq!(outputs(&mut machine, START + SECOND_NS).len(), 2);
 }
 
+/// However many come and are displaced within two seconds, memory stays what it was; and who answers is not
+/// held for silent, though his attempts were displaced each time.
+#[test]
+fn attempts_that_are_displaced_cost_nothing() {
+    let mut machine = machine();
+    let honest = Teredo { server: 0x0909_0909, ..client(0) };
+    let mut now = START;
+    for round in 0..8_u64 {
+        assert_eq!(machine.packet(now, &packet(1 << 40, honest, 0), honest), Ok(()), "{round}");
+        for step in 0..10_000 {
+            let number = round * 10_000 + step;
+            let stranger = client(1 + number as u32);
+            assert_eq!(machine.packet(now, &packet(number, stranger, 0), stranger), Ok(()));
+            assert!(machine.timers.len() <= TIMERS_MAX && machine.attempts.len() <= ALL_MAX);
+            let _ = outputs(&mut machine, now);
+        }
+        assert!(!machine.attempts.contains_key(&honest.address()));
+        machine.proved(now, honest.address());
+        now += 5 * SECOND_NS;
+    }
+}
+
 /// TGT-11, ATK-29: at most ten bubbles in any second to one server, whoever asks.
 #[test]
 fn no_server_is_flooded() {
