@@ -43,6 +43,14 @@ pub(crate) enum Alarm {
     DoorDown,
     /// A prefix that is served has a route of somebody else.
     DoorRoute,
+    /// Nobody can tell routes by FPM.
+    FpmListen,
+    /// The connection by which zebra tells its routes is lost.
+    FpmLost,
+    /// Somebody else than zebra's user wanted to tell routes.
+    FpmStranger,
+    /// Zebra tells more routes than it may.
+    FpmLimit,
 }
 
 impl Alarm {
@@ -68,6 +76,10 @@ impl Alarm {
             Self::ReloadRefused => "reload_refused",
             Self::DoorDown => "door_down",
             Self::DoorRoute => "door_route",
+            Self::FpmListen => "fpm_listen",
+            Self::FpmLost => "fpm_lost",
+            Self::FpmStranger => "fpm_stranger",
+            Self::FpmLimit => "fpm_limit",
         }
     }
 }

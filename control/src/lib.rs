@@ -13,6 +13,7 @@ pub mod config;
 mod door;
 mod fence;
 mod figures;
+mod fpm;
 mod kernel;
 mod link;
 mod neighbours;
@@ -25,5 +26,7 @@ mod workers;
 
 #[cfg(fuzzing)]
 pub use admin::judge_line;
+#[cfg(fuzzing)]
+pub use fpm::judge_fpm;
 pub use link::{Child, ChildDeaths, FromKeeper, KeeperLink, PlanFacts, PortFact, ToKeeper};
 pub use run::{RunError, RunOptions, run};

@@ -23,6 +23,7 @@ use sixlane_tunnel::bogon;
 use crate::alarms::Alarm;
 use crate::config::Checked;
 use crate::config::checked::Bogons;
+use crate::fpm::Routes;
 use crate::kernel::{Kernel, Pending};
 use crate::link::PlanFacts;
 use crate::neighbours::OnLink;
@@ -109,6 +110,8 @@ pub(crate) struct Input<'a> {
     pub(crate) failed: &'a BTreeSet<Key>,
     /// Secret of this start for keyed hashes.
     pub(crate) hash_key: [u64; 2],
+    /// What zebra has told by FPM.
+    pub(crate) fpm: &'a Routes,
 }
 
 impl Input<'_> {
@@ -156,7 +159,7 @@ fn build(input: Input<'_>, router: Ipv6Addr, mut alarms: Vec<(Alarm, String)>) -
         alarms,
         book: routes::Book::default(),
     };
-    let mut work: BTreeSet<IpNet> = input.kernel.routes.nets().collect();
+    let mut work: BTreeSet<IpNet> = input.kernel.routes.nets().chain(input.fpm.nets()).collect();
     work.extend(routes::overlay_changes(&mut desired, input));
     routes::update(&mut desired, input, work);
     desired

@@ -87,6 +87,7 @@ mod tests {
     use super::*;
     use crate::alarms::Alarm;
     use crate::config::Checked;
+    use crate::fpm::NOBODY;
     use crate::kernel::{Kernel, Pending};
     use crate::link::PlanFacts;
     use crate::netlink::message::Message;
@@ -95,7 +96,7 @@ mod tests {
         (config, plan, kernel): &'a (Checked, PlanFacts, Kernel),
         none: &'a BTreeSet<crate::netlink::request::Key>,
     ) -> Input<'a> {
-        Input { config, plan, kernel, tables: &[254], failed: none, hash_key: [1, 2] }
+        Input { config, plan, kernel, tables: &[254], failed: none, hash_key: [1, 2], fpm: &NOBODY }
     }
 
     fn entrance(desired: &Desired, port: u8) -> (u32, Option<u16>) {

@@ -17,6 +17,11 @@ use crate::netlink::route::{Action, Path, Route};
 pub(super) const SIXTOFOUR_PREFIX: Ipv6Net =
     Ipv6Net::new_assert(Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16);
 
+/// `include/uapi/linux/rtnetlink.h`: an operator's route.
+const RTPROT_STATIC: u8 = 4;
+/// The same, by FRR.
+const RTPROT_ZSTATIC: u8 = 196;
+
 /// What follows from the routes, kept beside them so that a change of one route costs one route's work.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Book {
@@ -95,7 +100,14 @@ pub(super) fn overlay_changes(desired: &mut Desired, input: Input<'_>) -> Vec<Ip
     let old = std::mem::replace(&mut desired.book.overlay, new);
     let new = &desired.book.overlay;
     let changed = new.iter().filter(|(net, target)| old.get(net) != Some(target)).map(|(net, _)| *net);
-    changed.chain(old.keys().filter(|net| !new.contains_key(net)).copied()).collect()
+    let mut changed: Vec<IpNet> =
+        changed.chain(old.keys().filter(|net| !new.contains_key(net)).copied()).collect();
+    if changed.contains(&SIXTOFOUR_PREFIX.into()) {
+        // Learned routes inside of it lead somewhere only while it is no tunnel's.
+        changed.extend(input.kernel.routes.inside(SIXTOFOUR_PREFIX));
+        changed.extend(input.fpm.inside(SIXTOFOUR_PREFIX));
+    }
+    changed
 }
 
 /// Brings the prefixes of `work`, and those that follow from them, to what the kernel says.
@@ -140,7 +152,12 @@ fn choose(desired: &Desired, input: Input<'_>, net: IpNet) -> Option<Found> {
     let rank = |route: &&Route| {
         (input.tables.iter().position(|&table| table == route.table).unwrap_or(usize::MAX), route.priority)
     };
-    let mut routes: Vec<&Route> = input.kernel.routes.at(&net).iter().collect();
+    let kernel = input.kernel.routes.at(&net);
+    // What is on a link is the kernel's to say. Of equal ones what zebra tells comes first: it hears of a
+    // change before the kernel does.
+    let said: Vec<Route> = if kernel.iter().any(on_link) { Vec::new() } else { told(desired, input, net) };
+    let mut routes: Vec<&Route> =
+        said.iter().chain(kernel).filter(|route| may_lead(desired, route)).collect();
     routes.sort_by_key(rank);
     let mut gateways = Vec::new();
     let mut end = None;
@@ -192,6 +209,38 @@ fn follow(desired: &Desired, paths: &[Path], gateways: &mut Vec<Key>) -> Option<
         }
     }
     end
+}
+
+/// Whether it is the route of a link.
+fn on_link(route: &Route) -> bool {
+    matches!(&route.action, Action::Paths(paths) if paths.iter().any(|path| path.gateway.is_none()))
+}
+
+/// ATK-59: what was learned from neighbours takes no part of a tunnel's prefix: where that leads the
+/// configuration alone says.
+fn may_lead(desired: &Desired, route: &Route) -> bool {
+    let IpNet::V6(net) = route.destination else { return true };
+    let within =
+        SIXTOFOUR_PREFIX.contains(&net) && desired.book.overlay.contains_key(&SIXTOFOUR_PREFIX.into());
+    !(within && learned(route.protocol))
+}
+
+/// Whether a protocol told the route to whoever installed it, and not an operator or the kernel itself.
+const fn learned(protocol: u8) -> bool {
+    !matches!(protocol, 0..=RTPROT_STATIC | RTPROT_ZSTATIC)
+}
+
+/// What zebra tells, without ways that lead to the box itself (ATK-59): from others the kernel takes no such
+/// route, and when its addresses change zebra tells anew.
+fn told(desired: &Desired, input: Input<'_>, net: IpNet) -> Vec<Route> {
+    let own = |gateway: IpAddr| desired.book.overlay.get(&gateway.into()) == Some(&Target::Kind(kind::LOCAL));
+    let mut routes: Vec<Route> = input.fpm.at(net).collect();
+    for route in &mut routes {
+        if let Action::Paths(paths) = &mut route.action {
+            paths.retain(|path| path.gateway.is_none_or(|gateway| !own(gateway)));
+        }
+    }
+    routes
 }
 
 /// A gateway on a connected prefix is also a host there, where no route says otherwise.

@@ -5,6 +5,7 @@ use sixlane_tunnel::Class4;
 
 use super::*;
 use crate::config;
+use crate::fpm::NOBODY;
 use crate::kernel::Rib;
 use crate::link::PortFact;
 use crate::netlink::message::{Address, Link};
@@ -125,6 +126,7 @@ pub(crate) fn compiled(text: &str, kernel: &Kernel) -> Result<Desired, String> {
         tables: &[254],
         failed: &BTreeSet::new(),
         hash_key: [1, 2],
+        fpm: &NOBODY,
     })
 }
 
@@ -219,6 +221,7 @@ fn metrics_decide_and_then_the_order_of_tables() {
         tables: &[100, 254],
         failed: &BTreeSet::new(),
         hash_key: [0; 2],
+        fpm: &NOBODY,
     };
     let desired = compile(input).unwrap();
     let far = Key { ifindex: WAN6, address: "fe80::3".parse().unwrap() };
@@ -326,6 +329,7 @@ fn the_lab_profile_permits_documentation_ranges_and_nothing_else() {
             tables: &[254],
             failed: &BTreeSet::new(),
             hash_key: [0; 2],
+            fpm: &NOBODY,
         })
     };
     let desired = compiled(&config).unwrap();

@@ -447,4 +447,10 @@ pub struct Fpm {
     pub listen: SocketAddr,
     /// User that the routing daemon must run as. Default `frr`.
     pub user: String,
+    /// How long routes stay after the connection is lost, in seconds, 0 to 3,600. Default 120.
+    pub keep_seconds: u32,
+    /// Most IPv4 routes, at most `limits.routes4`. Default nine tenths of that.
+    pub routes4: u32,
+    /// Most IPv6 routes, at most `limits.routes6`. Default nine tenths of that.
+    pub routes6: u32,
 }

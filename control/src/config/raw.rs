@@ -287,6 +287,9 @@ pub(super) struct Advertise {
 pub(super) struct Fpm {
     pub(super) listen: Maybe<String>,
     pub(super) user: Maybe<String>,
+    pub(super) keep_seconds: Maybe<i64>,
+    pub(super) routes4: Maybe<i64>,
+    pub(super) routes6: Maybe<i64>,
 }
 
 /// `[status]`

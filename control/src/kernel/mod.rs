@@ -20,7 +20,7 @@ use crate::netlink::socket::{NetlinkError, Requests};
 use crate::netlink::uapi::{RT_TABLE_MAIN, RTPROT_SIXLANE};
 use next_hops::NextHops;
 use rib::Heard;
-pub(crate) use rib::Rib;
+pub(crate) use rib::{Rib, within};
 
 /// Where iproute2 keeps the names of routing tables; the first that names it wins.
 const NAME_FILES: [&str; 2] = ["/etc/iproute2/rt_tables", "/usr/share/iproute2/rt_tables"];

@@ -5,8 +5,10 @@
 //! the answer is [`Heard::Doubt`] and the tables are read again: a guess would last.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 use crate::netlink::route::{Action, Path, Place, Route};
 
@@ -25,6 +27,8 @@ pub(crate) enum Heard {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Rib {
     routes: BTreeMap<IpNet, Vec<Route>>,
+    /// How many of the prefixes are IPv6.
+    six: usize,
 }
 
 impl Rib {
@@ -33,9 +37,26 @@ impl Rib {
         self.routes.get(net).map_or(&[], Vec::as_slice)
     }
 
+    /// How many prefixes have routes, IPv4 and IPv6.
+    pub(crate) fn counts(&self) -> [usize; 2] {
+        [self.routes.len().saturating_sub(self.six), self.six]
+    }
+
+    /// Something was done to the routes of `net`; before that `before` prefixes had routes.
+    fn recount(&mut self, net: IpNet, before: usize) {
+        if net.addr().is_ipv6() {
+            self.six = (self.six + self.routes.len()).saturating_sub(before);
+        }
+    }
+
     /// All prefixes that have routes.
     pub(crate) fn nets(&self) -> impl Iterator<Item = IpNet> + '_ {
         self.routes.keys().copied()
+    }
+
+    /// The prefixes inside of one.
+    pub(crate) fn inside(&self, net: Ipv6Net) -> impl Iterator<Item = IpNet> + '_ {
+        self.routes.range(within(net)).map(|(net, _)| *net)
     }
 
     /// The prefixes that some route leads over an interface.
@@ -50,21 +71,32 @@ impl Rib {
     /// Takes a route behind those that are there, as a dump tells it. (A dump tells some IPv6 routes twice
     /// when others come in the middle of it.)
     pub(crate) fn push(&mut self, route: Route) {
-        let held = self.routes.entry(route.destination).or_default();
-        if route.destination.addr().is_ipv4() || !held.contains(&route) {
+        let (net, before) = (route.destination, self.routes.len());
+        let held = self.routes.entry(net).or_default();
+        if net.addr().is_ipv4() || !held.contains(&route) {
             held.push(route);
         }
+        self.recount(net, before);
     }
 
     /// Takes over the IPv6 prefixes that only `old` has.
     pub(crate) fn keep(&mut self, old: &Self) {
         for (net, routes) in old.routes.iter().filter(|(net, _)| net.addr().is_ipv6()) {
+            let before = self.routes.len();
             self.routes.entry(*net).or_insert_with(|| routes.clone());
+            self.recount(*net, before);
         }
     }
 
     /// The kernel has a new route.
     pub(crate) fn added(&mut self, route: Route, place: Place) -> Heard {
+        let (net, before) = (route.destination, self.routes.len());
+        let heard = self.add(route, place);
+        self.recount(net, before);
+        heard
+    }
+
+    fn add(&mut self, route: Route, place: Place) -> Heard {
         let held = self.routes.entry(route.destination).or_default();
         let alike: Vec<usize> = positions(held, &route);
         match (alike.as_slice(), place) {
@@ -108,7 +140,9 @@ impl Rib {
             }
         };
         if held.is_empty() {
+            let before = self.routes.len();
             self.routes.remove(&route.destination);
+            self.recount(route.destination, before);
         }
         heard
     }
@@ -119,6 +153,12 @@ impl Rib {
         let gone = other.routes.keys().filter(|net| !self.routes.contains_key(net));
         changed.map(|(net, _)| *net).chain(gone.copied()).collect()
     }
+}
+
+/// Where the prefixes inside of one stand in the order of all, as far as it goes by address.
+pub(crate) fn within(net: Ipv6Net) -> RangeInclusive<IpNet> {
+    let at = |address, len| IpNet::new_assert(IpAddr::V6(address), len);
+    at(net.network(), net.prefix_len())..=at(net.broadcast(), 128)
 }
 
 /// Of one table and metric: the kernel takes them for alternatives.
@@ -192,6 +232,7 @@ impl Rib {
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&Route) -> bool) {
         self.routes.values_mut().for_each(|routes| routes.retain(&mut keep));
         self.routes.retain(|_, routes| !routes.is_empty());
+        self.six = self.routes.keys().filter(|net| net.addr().is_ipv6()).count();
     }
 }
 

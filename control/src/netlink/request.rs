@@ -154,7 +154,7 @@ pub(crate) fn own_route(ask: RouteAsk, net: Ipv6Net, ifindex: u32, sequence: u32
     message(kind, uapi::NLM_F_REQUEST | uapi::NLM_F_ACK | extra, sequence, &body)
 }
 
-pub(super) fn message(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
+pub(crate) fn message(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
     let length = size_of::<MessageHeader>() + body.len();
     let header =
         MessageHeader { length: u32::try_from(length).unwrap_or(u32::MAX), kind, flags, sequence, port: 0 };
@@ -163,7 +163,7 @@ pub(super) fn message(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<
     bytes
 }
 
-pub(super) fn push_attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub(crate) fn push_attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
     let length = u16::try_from(size_of::<AttributeHeader>() + value.len()).unwrap_or(u16::MAX);
     body.extend_from_slice(AttributeHeader { length, kind }.as_bytes());
     body.extend_from_slice(value);

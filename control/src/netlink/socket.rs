@@ -21,7 +21,7 @@ use super::request::{self, Ask, Dump, Key, LinkAsk, RouteAsk};
 use super::uapi::NLM_F_DUMP_INTR;
 
 /// Bytes of a receive buffer: the kernel fills dumps up to 32 KiB.
-pub(super) const BUFFER: usize = 64 << 10;
+pub(crate) const BUFFER: usize = 64 << 10;
 /// Receive buffer of the kernel for events: about 50,000 of them (security.md D9).
 const EVENT_BUFFER: usize = 64 << 20;
 /// How often an interrupted dump is begun again before it is an error.
@@ -58,7 +58,7 @@ impl Dump {
 }
 
 /// `protocol`: `None` is routing netlink.
-pub(super) fn open(protocol: Option<Protocol>, flags: SocketFlags, groups: u32) -> io::Result<OwnedFd> {
+pub(crate) fn open(protocol: Option<Protocol>, flags: SocketFlags, groups: u32) -> io::Result<OwnedFd> {
     let flags = flags | SocketFlags::CLOEXEC;
     let socket = net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?;
     net::bind(&socket, &SocketAddrNetlink::new(0, groups))?;
@@ -66,12 +66,12 @@ pub(super) fn open(protocol: Option<Protocol>, flags: SocketFlags, groups: u32) 
 }
 
 /// A kernel that does not answer is an error, not a reason to stand still.
-pub(super) fn limit_silence(socket: &OwnedFd) -> io::Result<()> {
+pub(crate) fn limit_silence(socket: &OwnedFd) -> io::Result<()> {
     Ok(sockopt::set_socket_timeout(socket, Timeout::Recv, Some(ANSWER_TIMEOUT))?)
 }
 
 /// One datagram from the kernel; datagrams of other processes are not looked at.
-pub(super) fn receive<'a>(socket: BorrowedFd<'_>, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+pub(crate) fn receive<'a>(socket: BorrowedFd<'_>, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
     loop {
         let (_, length, sender) = net::recvfrom(socket, &mut *buffer, RecvFlags::TRUNC)?;
         let kernel = sender

@@ -10,6 +10,7 @@ use super::*;
 use crate::compile::tests::{TEXT, TRUNK, WAN4, WAN6, address, checked, kernel, plan, with_vlan};
 use crate::compile::{self, Input};
 use crate::config::Checked;
+use crate::fpm::NOBODY;
 use crate::kernel::{Kernel, Pending};
 use crate::link::PlanFacts;
 use crate::neighbours::Change;
@@ -147,6 +148,7 @@ impl Bench {
             tables: &TABLES,
             failed: &failed,
             hash_key: [1, 2],
+            fpm: &NOBODY,
         };
         let desired = compile::compile_again(input);
         let mut neighbours = Neighbours::new(1024, 100);
@@ -164,6 +166,7 @@ impl Bench {
             tables: &TABLES,
             failed: self.neighbours.lost(),
             hash_key: [1, 2],
+            fpm: &NOBODY,
         }
     }
 
@@ -206,6 +209,7 @@ impl Bench {
                 tables: &TABLES,
                 failed: self.neighbours.lost(),
                 hash_key: [1, 2],
+                fpm: &NOBODY,
             };
             let changes = self.desired.follow(input, pending);
             if changes.topology {

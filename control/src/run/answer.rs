@@ -60,6 +60,7 @@ impl Control {
             "workers": self.workers(now),
             "routes4": memory.routes4,
             "routes6": memory.routes6,
+            "sources": self.sources(),
             "neighbours": parts.neighbours.shown().filter(|shown| shown.mac.is_some()).count(),
             "neighbours_refused": parts.neighbours.refused(),
             "memory": {

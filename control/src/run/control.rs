@@ -14,6 +14,7 @@ use super::RunOptions;
 use super::corrupt::Corrupt;
 use super::deaths::Deaths;
 use super::follow::Follow;
+use super::fpm::Fpm;
 use super::offloads::Offloads;
 use super::ports::Missing;
 use super::queues::Queues;
@@ -107,11 +108,13 @@ pub(super) struct Control {
     pub(super) offloads: Offloads,
     pub(super) missing: Missing,
     pub(super) corrupt: Corrupt,
+    pub(super) fpm: Fpm,
 }
 
 impl Control {
     pub(super) fn new(parts: Parts) -> Self {
         let now = now_ns();
+        let fpm = Fpm::new(&parts.config);
         let mut control = Self {
             parts,
             started_ns: now,
@@ -128,6 +131,7 @@ impl Control {
             offloads: Offloads::default(),
             missing: Missing::default(),
             corrupt: Corrupt::default(),
+            fpm,
         };
         control.tables_are_first();
         control

@@ -201,8 +201,8 @@ impl Control {
         let pending = std::mem::replace(&mut self.follow.pending, Pending { doubt, ..Pending::default() });
         let state = pending.state;
         let Parts { config, plan, kernel, tables, hash_key, desired, neighbours, .. } = &mut self.parts;
-        let failed = neighbours.lost();
-        let input = Input { config, plan, kernel, tables, failed, hash_key: *hash_key };
+        let (failed, fpm) = (neighbours.lost(), &self.fpm.source.routes);
+        let input = Input { config, plan, kernel, tables, failed, hash_key: *hash_key, fpm };
         let (links, sets) = (desired.on_link.clone(), desired.sets.clone());
         let changes = desired.follow(input, pending);
         if changes.topology {

@@ -10,6 +10,7 @@ mod corrupt;
 mod deaths;
 mod door;
 mod follow;
+mod fpm;
 mod in_full;
 mod keeper;
 mod memory;
@@ -34,6 +35,7 @@ use crate::admin;
 use crate::alarms::Alarm;
 use crate::clock::now_ns;
 use crate::fence;
+use crate::fpm::Port;
 use crate::link::{FromKeeper, KeeperLink, ToKeeper};
 use crate::netlink::socket::Listener;
 use control::Control;
@@ -91,7 +93,8 @@ async fn live(link: Box<dyn KeeperLink>, options: RunOptions) -> Result<(), RunE
     let mut keeper = Keeper::new(link).map_err(RunError::Keeper)?;
     let Some(facts) = keeper.facts().await.map_err(RunError::Keeper)? else { return Ok(()) };
     let sockets = [admin::READING, admin::CHANGING].map(|name| options.runtime_dir.join(name));
-    let (mut control, listener) = match start::start(facts, options) {
+    let mut fpm = Port::closed();
+    let (mut control, listener) = match start::start(facts, options, &mut fpm).await {
         Ok(started) => started,
         Err(sentence) => {
             // The keeper may have gone; then the exit code says enough.
@@ -103,11 +106,12 @@ async fn live(link: Box<dyn KeeperLink>, options: RunOptions) -> Result<(), RunE
         keeper.send(message).await.map_err(RunError::Keeper)?;
     }
     let clients = open_admin(&sockets, &mut control);
-    let kernel = Kernel {
+    let sources = Sources {
+        fpm,
         notices: wait::watch(listener).map_err(RunError::Runtime)?,
         door: control.door_device().map_err(RunError::Runtime)?,
     };
-    let done = event_loop(&mut control, &mut keeper, kernel, clients, signals).await;
+    let done = event_loop(&mut control, &mut keeper, sources, clients, signals).await;
     done?;
     control.release_neighbours();
     control.close_door();
@@ -151,8 +155,9 @@ impl Signals {
     }
 }
 
-/// What the kernel says and sends.
-struct Kernel {
+/// What the kernel says and sends, and zebra.
+struct Sources {
+    fpm: Port,
     notices: AsyncFd<Listener>,
     door: door::Device,
 }
@@ -188,10 +193,11 @@ fn open_admin([reading, changing]: &[PathBuf; 2], control: &mut Control) -> Clie
 async fn event_loop(
     control: &mut Control,
     keeper: &mut Keeper,
-    mut kernel: Kernel,
+    mut sources: Sources,
     mut clients: Clients,
     mut signals: Signals,
 ) -> Result<(), RunError> {
+    control.fpm_open(&mut sources.fpm);
     let mut turn = interval(TURN);
     turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -204,7 +210,7 @@ async fn event_loop(
                 Err(_) if keeper.gone() => control.keeper_gone(),
                 Err(error) => return Err(RunError::Message(error)),
             },
-            ready = kernel.notices.readable_mut() => {
+            ready = sources.notices.readable_mut() => {
                 let mut ready = ready.map_err(RunError::Runtime)?;
                 if !control.kernel_says(ready.get_inner_mut()) {
                     ready.clear_ready();
@@ -216,14 +222,16 @@ async fn event_loop(
             }
             Some((order, outcome)) = clients.orders.recv() => control.ordered(&order, outcome),
             _ = turn.tick() => {
-                control.read_when_due(kernel.notices.get_mut());
+                control.read_when_due(sources.notices.get_mut());
+                control.fpm_turn(&mut sources.fpm);
                 control.turn();
             }
-            mut ready = door::readable(&kernel.door) => {
+            mut ready = door::readable(&sources.door) => {
                 if !control.kernel_sends() {
                     ready.clear_ready();
                 }
             }
+            event = sources.fpm.event() => control.fpm_says(&mut sources.fpm, event),
             () = sleep(SOON), if busy => control.workers_hand_over(),
             () = signals.terminate() => {
                 if keeper.gone() {

@@ -59,6 +59,7 @@ impl Control {
         // Routes over the interface were no one's until now.
         let routes = self.parts.kernel.routes.over(ifindex);
         self.follow.pending.nets.extend(routes);
+        self.follow.pending.nets.extend(self.fpm.source.routes.nets());
         self.follow.pending.state = true;
         self.publish_followed();
         // The sets still name the deleted interface, and the kernel knows neighbours that were none of ours.

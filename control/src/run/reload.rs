@@ -207,8 +207,8 @@ impl Control {
             .into());
         }
         let Parts { plan, kernel, tables, neighbours, hash_key, .. } = &self.parts;
-        let failed = neighbours.lost();
-        let input = Input { config: &config, plan, kernel, tables, failed, hash_key: *hash_key };
+        let (failed, fpm) = (neighbours.lost(), &self.fpm.source.routes);
+        let input = Input { config: &config, plan, kernel, tables, failed, hash_key: *hash_key, fpm };
         compile::refuse(input).map_err(|sentence| format!("{name}: {sentence}"))?;
         Ok(config)
     }
@@ -216,8 +216,8 @@ impl Control {
     /// The configuration is `parts.config`; everything else is of `old`.
     fn take_over(&mut self, old: &Checked) -> Result<(), String> {
         let Parts { config, plan, kernel, tables, hash_key, desired, neighbours, .. } = &mut self.parts;
-        let failed = neighbours.lost();
-        let input = Input { config, plan, kernel, tables, failed, hash_key: *hash_key };
+        let (failed, fpm) = (neighbours.lost(), &self.fpm.source.routes);
+        let input = Input { config, plan, kernel, tables, failed, hash_key: *hash_key, fpm };
         let (changes, before) = desired.reconfigure(input);
         if let Err(sentence) = self.prepare(&before.sets) {
             self.restore(old, before);
@@ -268,8 +268,9 @@ impl Control {
     fn restore(&mut self, old: &Checked, before: Before) {
         let tried = self.parts.desired.sets.clone();
         let Parts { plan, kernel, tables, hash_key, desired, neighbours, .. } = &mut self.parts;
-        let failed = neighbours.lost();
-        desired.restore(Input { config: old, plan, kernel, tables, failed, hash_key: *hash_key }, before);
+        let (failed, fpm) = (neighbours.lost(), &self.fpm.source.routes);
+        desired
+            .restore(Input { config: old, plan, kernel, tables, failed, hash_key: *hash_key, fpm }, before);
         let done = self.parts.program.narrow(&tried, &self.parts.desired.sets);
         self.sets_written(done);
         let done = self.parts.program.widen(&self.parts.desired.sets, &self.parts.desired);

@@ -8,6 +8,7 @@ use sixlane_tables::{Limits, TableError, TableWriter};
 
 use super::RunOptions;
 use super::control::{Control, Parts};
+use super::fpm::{Fpm, first_told};
 use super::keeper::Facts;
 use super::reload::Loaded;
 use crate::alarms::{Alarm, Alarms};
@@ -17,6 +18,7 @@ use crate::config::{self, BYTES_MAX, Checked};
 use crate::door::Door;
 use crate::fence::{Fence, Nft};
 use crate::figures::{Dead, read_from_start};
+use crate::fpm::Port;
 use crate::kernel::{self, Kernel};
 use crate::link::{FromKeeper, ToKeeper};
 use crate::neighbours::Neighbours;
@@ -32,12 +34,20 @@ use crate::workers::Workers;
 ///
 /// # Errors
 /// One sentence with cause and remedy.
-pub(super) fn start(facts: Facts, options: RunOptions) -> Result<(Control, Listener), String> {
+pub(super) async fn start(
+    facts: Facts,
+    options: RunOptions,
+    port: &mut Port,
+) -> Result<(Control, Listener), String> {
     let (config, loaded) = read_config(&facts)?;
     // Subscribe first, then dump: what changes in between comes as an event.
     let mut listener = Listener::open(GROUPS).map_err(|error| error.to_string())?;
     let mut requests = Requests::open().map_err(|error| error.to_string())?;
     let tables = kernel::table_numbers(&config.router.tables)?;
+    let mut fpm = Fpm::new(&config);
+    if facts.rest.iter().any(|message| matches!(message, FromKeeper::WorkerSegment { .. })) {
+        first_told(&mut fpm, &config, &tables, port).await;
+    }
     let kernel = Kernel::read(&mut requests, &tables).map_err(|error| error.to_string())?;
     let hash_key = hash_key()?;
     let input = Input {
@@ -47,6 +57,7 @@ pub(super) fn start(facts: Facts, options: RunOptions) -> Result<(Control, Liste
         tables: &tables,
         failed: &BTreeSet::new(),
         hash_key,
+        fpm: &fpm.source.routes,
     };
     let again = facts.rest.iter().any(|message| matches!(message, FromKeeper::Attached));
     let desired = if again { compile::compile_again(input) } else { compile::compile(input)? };
@@ -92,6 +103,7 @@ pub(super) fn start(facts: Facts, options: RunOptions) -> Result<(Control, Liste
         door: facts.door.map(|(device, ifindex)| Door::new(device, ifindex)),
         messages,
     });
+    control.fpm = fpm;
     for message in facts.rest {
         control.told(message);
     }

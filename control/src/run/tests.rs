@@ -183,7 +183,8 @@ fn the_keys_of_all_answers_are_frozen() {
              memory.adjacencies memory.capacity_bytes memory.segments memory.used_bytes memory.waiting \
              neighbours neighbours_refused pid ports ports.driver ports.ifindex ports.index ports.mac \
              ports.mode ports.mtu ports.name ports.queues router_ipv6 routes4 routes6 sixtofour \
-             sixtofour.address sixtofour.mtu sixtofour.role uptime_seconds version workers \
+             sixtofour.address sixtofour.mtu sixtofour.role sources sources.fpm sources.kernel \
+             sources.kernel.routes4 sources.kernel.routes6 uptime_seconds version workers \
              workers.heartbeat_age_ms workers.incarnation workers.state workers.turns workers.worker",
         ),
         (Query::Drops, "drops drops.clause drops.packets drops.reason drops.text total"),

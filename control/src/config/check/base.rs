@@ -26,6 +26,8 @@ const RING_DEFAULT: u32 = 2048;
 /// Errors or records beyond this are a slip of the keyboard.
 const RATE_MAX: u32 = 10_000_000;
 const RECORDS_MAX: u32 = 16_000_000;
+const ROUTES4: u32 = 2_000_000;
+const ROUTES6: u32 = 600_000;
 
 impl Judge<'_> {
     pub(super) fn dataplane(&mut self, section: &raw::Dataplane) -> Dataplane {
@@ -223,8 +225,8 @@ impl Judge<'_> {
 
     pub(super) fn limits(&mut self, section: &raw::Limits) -> Limits {
         Limits {
-            routes4: self.number("limits.routes4", &section.routes4, 1..=RECORDS_MAX, 2_000_000),
-            routes6: self.number("limits.routes6", &section.routes6, 1..=RECORDS_MAX, 600_000),
+            routes4: self.number("limits.routes4", &section.routes4, 1..=RECORDS_MAX, ROUTES4),
+            routes6: self.number("limits.routes6", &section.routes6, 1..=RECORDS_MAX, ROUTES6),
             adjacencies: self.number("limits.adjacencies", &section.adjacencies, 16..=RECORDS_MAX, 65_536),
             tunnels: self.number("limits.tunnels", &section.tunnels, 1..=RECORDS_MAX, 131_072),
             domains: self.number("limits.domains", &section.domains, 1..=65_536, 1_024),
@@ -261,8 +263,7 @@ impl Judge<'_> {
         Admin { group: self.account("admin.group", &section.group, "sixlane") }
     }
 
-    pub(super) fn fpm(&mut self, section: &Spanned<raw::Fpm>) -> Option<Fpm> {
-        self.not_built(&section.span(), "[fpm]");
+    pub(super) fn fpm(&mut self, section: &Spanned<raw::Fpm>, limits: &raw::Limits) -> Option<Fpm> {
         let listen = match &section.get_ref().listen {
             None => SocketAddr::from(([127, 0, 0, 1], 2620)),
             Some(text) => {
@@ -275,7 +276,19 @@ impl Judge<'_> {
                 listen
             }
         };
-        Some(Fpm { listen, user: self.account("fpm.user", &section.get_ref().user, "frr") })
+        let section = section.get_ref();
+        let most = |limit: &Maybe<i64>, default| {
+            let limit = limit.as_ref().and_then(|limit| u32::try_from(*limit.get_ref()).ok());
+            limit.unwrap_or(default).clamp(1, RECORDS_MAX)
+        };
+        let limits = (most(&limits.routes4, ROUTES4), most(&limits.routes6, ROUTES6));
+        Some(Fpm {
+            listen,
+            user: self.account("fpm.user", &section.user, "frr"),
+            keep_seconds: self.number("fpm.keep_seconds", &section.keep_seconds, 0..=3600, 120),
+            routes4: self.number("fpm.routes4", &section.routes4, 1..=limits.0, nine_tenths(limits.0)),
+            routes6: self.number("fpm.routes6", &section.routes6, 1..=limits.1, nine_tenths(limits.1)),
+        })
     }
 
     pub(super) fn status(&mut self, section: &Spanned<raw::Status>) -> Option<SocketAddr> {
@@ -298,4 +311,9 @@ impl Judge<'_> {
         }
         Some(listen)
     }
+}
+
+/// Some room stays for the kernel's own routes, above all those of links.
+fn nine_tenths(limit: u32) -> u32 {
+    limit - limit / 10
 }

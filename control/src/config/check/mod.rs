@@ -99,7 +99,7 @@ impl Judge<'_> {
             advertise: self.advertise(&file.advertise, &ports, file.sixtofour.as_ref()),
             known_relays: self.networks4("known_relays", &file.known_relays),
             aliases: self.aliases(&file.aliases),
-            fpm: file.fpm.as_ref().and_then(|section| self.fpm(section)),
+            fpm: file.fpm.as_ref().and_then(|section| self.fpm(section, &file.limits)),
             status: file.status.as_ref().and_then(|section| self.status(section)),
             metrics: file.metrics.as_ref().and_then(|section| self.metrics(section)),
             ports,

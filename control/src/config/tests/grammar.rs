@@ -113,7 +113,6 @@ fn what_is_not_built_is_refused_by_name() {
         ("[isatap]\naddress = \"172.16.1.1\"\nprefix = \"2001:600:0:15::/64\"\n", "[isatap]"),
         ("[[sixinfour]]\nname = \"c\"\nlocal = \"9.254.253.252\"\nremote = \"8.0.0.1\"\n", "[[sixinfour]]"),
         ("[[advertise]]\nport = \"wan4\"\nprefix = \"2001:600::/64\"\n", "[[advertise]]"),
-        ("[fpm]\n", "[fpm]"),
         ("[status]\nlisten = \"127.0.0.1:80\"\n", "[status]"),
         ("anycast = true\n", "sixtofour.anycast = true"),
         ("oversize = \"drop\"\n", "sixtofour.oversize = \"drop\""),
