@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 declare -A packages=(
     [build]="gcc libc6-dev make pkg-config clang libelf-dev zlib1g-dev linux-libc-dev"
     [demo]="nftables iproute2 ethtool iputils-ping traceroute user-mode-linux busybox-static kmod bpftool"
-    [test]="valgrind frr radvd qemu-system-x86 xz-utils strace"
+    [test]="valgrind frr bird2 radvd qemu-system-x86 xz-utils strace"
     [bench]="valgrind"
 )
 

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../tests/fuzz"
 
 seconds=${SECONDS_EACH:-60}
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(admin_line config_in packet_in teredo_in)
+[ ${#targets[@]} -gt 0 ] || targets=(admin_line config_in fpm_in packet_in teredo_in)
 
 # Without --target the flags would reach build scripts and procedural macros too.
 target=$(rustc -vV | sed -n 's/^host: //p')

@@ -1,177 +1,111 @@
-//! Next-hop objects as zebra tells them (`include/uapi/linux/nexthop.h`): one way out, or a group of others.
+//! Next-hop objects of all connections that still have routes: each connection has numbers of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use crate::kernel::next_hops::NextHops;
+use crate::netlink::next_hop::{NextHop, What};
+use crate::netlink::route::Action;
 
-use crate::netlink::attribute::attributes;
-use crate::netlink::message::ip;
-use crate::netlink::route::{Action, Path};
-
-pub(super) const RTM_NEWNEXTHOP: u16 = 104;
-pub(super) const RTM_DELNEXTHOP: u16 = 105;
-const NHA_ID: u16 = 1;
-const NHA_GROUP: u16 = 2;
-const NHA_BLACKHOLE: u16 = 4;
-const NHA_OIF: u16 = 5;
-const NHA_GATEWAY: u16 = 6;
-const NHA_ENCAP_TYPE: u16 = 7;
-/// Members of a group that are looked at; the kernel allows a few more, and a relay has 64 ports.
-const MEMBERS_MAX: usize = 64;
-/// Objects that are kept: zebra has one for each set of next hops in use.
+/// Objects that are kept of a connection: zebra has one for each set of next hops in use.
 const OBJECTS_MAX: usize = 1 << 18;
 
-/// `struct nhmsg`.
-#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-struct Header {
-    family: u8,
-    scope: u8,
-    protocol: u8,
-    reserved: u8,
-    flags: u32,
-}
+/// A connection and a number.
+pub(super) type Name = (u32, u32);
 
-/// `struct nexthop_grp`.
-#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-struct Member {
-    id: u32,
-    weight: u8,
-    reserved1: u8,
-    reserved2: u16,
-}
-
-/// What stands behind a number.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Object {
-    /// A way out, or the refusal of one.
-    One(Action),
-    /// Others, each one way out.
-    Group(Vec<u32>),
-}
-
-/// Reads an object and its number. `None`: malformed.
-pub(super) fn parse(payload: &[u8]) -> Option<(u32, Object)> {
-    let (header, rest) = Header::read_from_prefix(payload).ok()?;
-    let (mut id, mut group, mut refuses) = (None, None, false);
-    let mut path = Path { ifindex: 0, gateway: None, foreign: false };
-    for attribute in attributes(rest) {
-        match attribute.kind {
-            NHA_ID => id = Some(attribute.u32()?),
-            NHA_GROUP => group = Some(members(attribute.value)),
-            NHA_BLACKHOLE => refuses = true,
-            NHA_OIF => path.ifindex = attribute.u32()?,
-            NHA_GATEWAY => path.gateway = Some(ip(header.family, attribute.value)?),
-            NHA_ENCAP_TYPE => path.foreign = true,
-            _ => {}
-        }
-    }
-    let object = match group {
-        Some(members) => Object::Group(members),
-        None if refuses => Object::One(Action::Blackhole),
-        None if path.ifindex == 0 => Object::One(Action::Unusable),
-        None => Object::One(Action::Paths(vec![path])),
-    };
-    Some((id?, object))
-}
-
-/// The number of an object that goes.
-pub(super) fn parse_gone(payload: &[u8]) -> Option<u32> {
-    let (_, rest) = Header::read_from_prefix(payload).ok()?;
-    attributes(rest).find(|attribute| attribute.kind == NHA_ID)?.u32()
-}
-
-fn members(mut bytes: &[u8]) -> Vec<u32> {
-    let mut found = Vec::new();
-    while let Ok((member, rest)) = Member::read_from_prefix(bytes)
-        && found.len() < MEMBERS_MAX
-    {
-        found.push(member.id);
-        bytes = rest;
-    }
-    found
-}
-
-/// The objects of all connections that still have routes: each connection has numbers of its own.
 #[derive(Debug, Default)]
 pub(super) struct Objects {
-    known: BTreeMap<(u32, u32), Object>,
-    /// Routes that name an object, also one that is not known (yet).
-    users: BTreeMap<(u32, u32), usize>,
+    known: BTreeMap<u32, NextHops>,
+    /// How many routes name an object, also one that is not known (yet).
+    users: BTreeMap<Name, usize>,
+    /// What was named by a route or a group before it was known.
+    missing: BTreeSet<Name>,
 }
 
 impl Objects {
     #[cfg(test)]
     pub(super) const fn new() -> Self {
-        Self { known: BTreeMap::new(), users: BTreeMap::new() }
+        Self { known: BTreeMap::new(), users: BTreeMap::new(), missing: BTreeSet::new() }
+    }
+
+    fn get(&self, (session, id): Name) -> Option<&What> {
+        self.known.get(&session)?.get(id)
     }
 
     /// Learns an object. The answer: the objects whose routes lead elsewhere now.
-    pub(super) fn set(&mut self, session: u32, id: u32, object: Object) -> BTreeSet<(u32, u32)> {
-        let key = (session, id);
-        if self.known.get(&key) == Some(&object)
-            || (self.known.len() >= OBJECTS_MAX && !self.known.contains_key(&key))
-        {
+    pub(super) fn set(&mut self, session: u32, next_hop: NextHop) -> BTreeSet<Name> {
+        let name = (session, next_hop.id);
+        let old = self.get(name);
+        if old == Some(&next_hop.what) {
             return BTreeSet::new();
         }
-        self.known.insert(key, object);
-        self.used_with(key)
+        let new = old.is_none();
+        let unknown = |id: &u32| self.get((session, *id)).is_none();
+        let missing: Vec<Name> = match &next_hop.what {
+            What::Group(members) => {
+                members.iter().map(|(id, _)| *id).filter(unknown).map(|id| (session, id)).collect()
+            }
+            _ => Vec::new(),
+        };
+        let objects = self.known.entry(session).or_default();
+        if new && objects.len() >= OBJECTS_MAX {
+            return BTreeSet::new();
+        }
+        objects.set(next_hop);
+        self.missing.extend(missing);
+        // Of most that are new nobody has spoken yet.
+        if new && !self.missing.remove(&name) { BTreeSet::new() } else { self.used_with(name) }
     }
 
     /// An object has gone.
-    pub(super) fn remove(&mut self, session: u32, id: u32) -> BTreeSet<(u32, u32)> {
-        match self.known.remove(&(session, id)) {
+    pub(super) fn remove(&mut self, session: u32, id: u32) -> BTreeSet<Name> {
+        let moved = match self.get((session, id)) {
             Some(_) => self.used_with((session, id)),
-            None => BTreeSet::new(),
+            None => return BTreeSet::new(),
+        };
+        if !moved.is_empty() {
+            self.missing.insert((session, id));
         }
+        if let Some(objects) = self.known.get_mut(&session) {
+            objects.remove(id);
+        }
+        moved
     }
 
     /// The object and the groups that it is in, as far as routes name them.
-    fn used_with(&self, key: (u32, u32)) -> BTreeSet<(u32, u32)> {
-        let names = |user: &(u32, u32)| {
-            *user == key
-                || (user.0 == key.0
-                    && matches!(self.known.get(user), Some(Object::Group(ids)) if ids.contains(&key.1)))
+    fn used_with(&self, (session, id): Name) -> BTreeSet<Name> {
+        let holds = |user: &Name| {
+            user.1 == id
+                || matches!(self.get(*user), Some(What::Group(all)) if all.iter().any(|(member, _)| *member == id))
         };
-        self.users.keys().filter(|user| names(user)).copied().collect()
+        self.users.range((session, 0)..=(session, u32::MAX)).map(|(user, _)| *user).filter(holds).collect()
     }
 
-    pub(super) fn name(&mut self, key: (u32, u32)) {
-        *self.users.entry(key).or_insert(0) += 1;
+    /// A route names an object.
+    pub(super) fn name(&mut self, name: Name) {
+        *self.users.entry(name).or_insert(0) += 1;
+        if self.get(name).is_none() {
+            self.missing.insert(name);
+        }
     }
 
-    pub(super) fn release(&mut self, key: (u32, u32)) {
-        if let Some(users) = self.users.get_mut(&key) {
+    /// A route names an object no longer.
+    pub(super) fn release(&mut self, name: Name) {
+        if let Some(users) = self.users.get_mut(&name) {
             *users -= 1;
             if *users == 0 {
-                self.users.remove(&key);
+                self.users.remove(&name);
             }
         }
     }
 
     /// Forgets what connections up to this one have told.
     pub(super) fn forget(&mut self, session: u32) {
-        self.known.retain(|&(of, _), _| of > session);
+        self.known.retain(|of, _| *of > session);
+        self.missing.retain(|(of, _)| *of > session);
     }
 
     /// What a route does that names the object.
-    pub(super) fn action(&self, key: (u32, u32)) -> Action {
-        let members = match self.known.get(&key) {
-            None => return Action::Unusable,
-            Some(Object::One(action)) => return action.clone(),
-            Some(Object::Group(members)) => members,
-        };
-        let mut paths = Vec::new();
-        for &id in members {
-            match self.known.get(&(key.0, id)) {
-                Some(Object::One(Action::Paths(own))) => paths.extend_from_slice(own),
-                // The kernel lets a refusal be the only member of a group.
-                Some(Object::One(refusal)) if members.len() == 1 => return refusal.clone(),
-                // Groups of groups there are none.
-                _ => {}
-            }
-        }
-        if paths.is_empty() { Action::Unusable } else { Action::Paths(paths) }
+    pub(super) fn action(&self, (session, id): Name) -> Action {
+        self.known.get(&session).map_or(Action::Unusable, |objects| objects.action(id))
     }
 }

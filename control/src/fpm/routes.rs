@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::{IpNet, Ipv6Net};
 
-use super::object::{Object, Objects};
+use super::object::{Name, Objects};
 use crate::kernel::within;
+use crate::netlink::next_hop::NextHop;
 use crate::netlink::route::{Action, Route};
 
 /// Where a route leads.
@@ -25,11 +26,12 @@ struct Said {
     session: u32,
     protocol: u8,
     priority: u32,
+    mtu: u32,
     leads: Leads,
 }
 
 impl Said {
-    fn object(&self) -> Option<(u32, u32)> {
+    fn object(&self) -> Option<Name> {
         match self.leads {
             Leads::Object(id) => Some((self.session, id)),
             Leads::Own(_) => None,
@@ -65,6 +67,8 @@ impl Routes {
             table,
             protocol: said.protocol,
             priority: said.priority,
+            mtu: said.mtu,
+            next_hop: 0,
             action: match &said.leads {
                 Leads::Own(action) => action.clone(),
                 Leads::Object(id) => self.objects.action((said.session, *id)),
@@ -95,18 +99,14 @@ impl Routes {
         }
     }
 
-    /// A connection tells a route, by itself or (`object`) by the number of an object. `None`: it is one
-    /// more than `limits` (IPv4, IPv6) and not taken. Else: whether it is another one than before.
-    pub(super) fn set(
-        &mut self,
-        session: u32,
-        route: Route,
-        object: Option<u32>,
-        limits: [usize; 2],
-    ) -> Option<bool> {
+    /// A connection tells a route. `None`: it is one more than `limits` (IPv4, IPv6) and not taken. Else:
+    /// whether it is another one than before.
+    pub(super) fn set(&mut self, session: u32, route: Route, limits: [usize; 2]) -> Option<bool> {
         let key = (route.destination, route.table);
-        let leads = object.map_or(Leads::Own(route.action), Leads::Object);
-        let said = Said { session, protocol: route.protocol, priority: route.priority, leads };
+        let Route { protocol, priority, mtu, next_hop, action, .. } = route;
+        // An object says more than the paths that are told beside it, if any are.
+        let leads = if next_hop == 0 { Leads::Own(action) } else { Leads::Object(next_hop) };
+        let said = Said { session, protocol, priority, mtu, leads };
         let Some(old) = self.said.get(&key).cloned() else {
             let [limit4, limit6] = limits;
             let limit = if key.0.addr().is_ipv4() { limit4 } else { limit6 };
@@ -119,7 +119,7 @@ impl Routes {
         };
         // The number of an object means another one in another connection.
         let meant = |said: &Said| said.object().map(|key| self.objects.action(key));
-        let same = (old.protocol, old.priority) == (said.protocol, said.priority)
+        let same = (old.protocol, old.priority, old.mtu) == (said.protocol, said.priority, said.mtu)
             && match (&old.leads, &said.leads) {
                 (Leads::Object(_), Leads::Object(_)) => meant(&old) == meant(&said),
                 (old, said) => old == said,
@@ -149,8 +149,8 @@ impl Routes {
     }
 
     /// A connection tells an object. The answer: the prefixes that lead elsewhere now.
-    pub(super) fn set_object(&mut self, session: u32, id: u32, object: Object) -> Vec<IpNet> {
-        let moved = self.objects.set(session, id, object);
+    pub(super) fn set_object(&mut self, session: u32, object: NextHop) -> Vec<IpNet> {
+        let moved = self.objects.set(session, object);
         self.naming(&moved)
     }
 
@@ -162,7 +162,7 @@ impl Routes {
 
     /// The prefixes whose routes name one of these objects. Zebra mends routes one by one, so it is seldom
     /// that an object changes which routes name: then all are looked at.
-    fn naming(&self, objects: &BTreeSet<(u32, u32)>) -> Vec<IpNet> {
+    fn naming(&self, objects: &BTreeSet<Name>) -> Vec<IpNet> {
         if objects.is_empty() {
             return Vec::new();
         }

@@ -13,14 +13,12 @@ use std::collections::{BTreeSet, VecDeque};
 use ipnet::IpNet;
 
 use super::frame::{FrameError, Frames};
-use super::object::{self, RTM_DELNEXTHOP, RTM_NEWNEXTHOP};
 use super::routes::Routes;
-use crate::netlink::attribute::{RawMessage, attributes, messages};
+use crate::netlink::attribute::{RawMessage, messages};
+use crate::netlink::next_hop::parse_next_hop;
 use crate::netlink::route::parse_route;
-use crate::netlink::uapi::{RTM_DELROUTE, RTM_NEWROUTE, RTPROT_SIXLANE, RouteHeader};
+use crate::netlink::uapi::{RTM_DELNEXTHOP, RTM_DELROUTE, RTM_NEWNEXTHOP, RTM_NEWROUTE, RTPROT_SIXLANE};
 
-/// RTA_NH_ID: the number of the object that a route leads to.
-const RTA_NH_ID: u16 = 30;
 /// RTPROT_KERNEL: what zebra has from the kernel itself: connected prefixes and others' routes.
 const RTPROT_KERNEL: u8 = 2;
 /// So long zebra is silent when it has told all that it had.
@@ -183,10 +181,14 @@ impl Source {
         let known = match raw.header.kind {
             RTM_NEWROUTE => self.announced(raw.payload, tables, changed),
             RTM_DELROUTE => self.withdrawal(now, raw.payload, tables, changed),
-            RTM_NEWNEXTHOP => object::parse(raw.payload)
-                .map(|(id, object)| changed.extend(self.routes.set_object(self.session, id, object))),
-            RTM_DELNEXTHOP => object::parse_gone(raw.payload)
-                .map(|id| changed.extend(self.routes.remove_object(self.session, id))),
+            RTM_NEWNEXTHOP => parse_next_hop(raw.payload).map(|object| {
+                let moved = object.map(|object| self.routes.set_object(self.session, object));
+                changed.extend(moved.unwrap_or_default());
+            }),
+            RTM_DELNEXTHOP => parse_next_hop(raw.payload).map(|object| {
+                let moved = object.map(|object| self.routes.remove_object(self.session, object.id));
+                changed.extend(moved.unwrap_or_default());
+            }),
             _ => {
                 self.counts.ignored += 1;
                 Some(())
@@ -215,10 +217,7 @@ impl Source {
             }
             return Some(());
         }
-        let object = attributes(payload.get(size_of::<RouteHeader>()..)?)
-            .find(|attribute| attribute.kind == RTA_NH_ID)
-            .and_then(|attribute| attribute.u32());
-        match self.routes.set(self.session, route, object, self.settings.limits) {
+        match self.routes.set(self.session, route, self.settings.limits) {
             Some(true) => drop(changed.insert(net)),
             Some(false) => {}
             None => {

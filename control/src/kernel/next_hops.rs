@@ -24,6 +24,16 @@ impl NextHops {
         changed && self.needed
     }
 
+    /// An object.
+    pub(crate) fn get(&self, id: u32) -> Option<&What> {
+        self.known.get(&id)
+    }
+
+    /// How many objects there are.
+    pub(crate) fn len(&self) -> usize {
+        self.known.len()
+    }
+
     /// An object has gone.
     pub(crate) fn remove(&mut self, id: u32) {
         self.known.remove(&id);
