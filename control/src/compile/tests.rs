@@ -366,6 +366,7 @@ fn what_has_gone_since_the_first_start_is_an_alarm_and_no_refusal() {
             tables: &[254],
             failed: &failed,
             hash_key: [1, 2],
+            fpm: &NOBODY,
         })
     };
     let names = |desired: &Desired| desired.alarms.iter().map(|(alarm, _)| *alarm).collect::<Vec<_>>();

@@ -9,7 +9,7 @@ use zerocopy::IntoBytes;
 
 use super::{Routes, Settings, Source};
 use crate::compile::tests::{TEXT, WAN6, checked, kernel, plan, route};
-use crate::compile::{Input, Target, from_scratch};
+use crate::compile::{Input, Target, compile_again};
 use crate::netlink::request::{Key, message, push_attribute};
 use crate::netlink::route::{Action, Route};
 use crate::netlink::uapi::{self, RouteHeader};
@@ -274,7 +274,7 @@ fn target(told: &[Vec<u8>], more: &[Route], net: &str) -> Option<Target> {
     told.iter().for_each(|bytes| bench.take(bytes));
     let (config, plan, mut kernel) = (checked(TEXT), plan(), kernel());
     kernel.routes.extend(more.iter().cloned());
-    from_scratch(Input {
+    compile_again(Input {
         config: &config,
         plan: &plan,
         kernel: &kernel,

@@ -11,6 +11,7 @@ use crate::alarms::Alarm;
 use crate::clock::now_ns;
 use crate::config::Checked;
 use crate::fpm::{Event, Port, Settings, Source};
+use crate::link::FromKeeper;
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// How long the alarm about a stranger stands after the last one.
@@ -42,7 +43,20 @@ impl Fpm {
 /// A control that follows a dead one has nothing of what zebra told that one, and the tables in force do. It
 /// waits for zebra, which connects again after 3 s, and until it has told all; then it makes tables. After
 /// [`WAIT`] it makes them without.
-pub(super) async fn first_told(fpm: &mut Fpm, config: &Checked, tables: &[u32], port: &mut Port) {
+pub(super) async fn first_told(
+    said: &[FromKeeper],
+    config: &Checked,
+    tables: &[u32],
+    port: &mut Port,
+) -> Fpm {
+    let mut fpm = Fpm::new(config);
+    if said.iter().any(|message| matches!(message, FromKeeper::WorkerSegment { .. })) {
+        wait_for_zebra(&mut fpm, config, tables, port).await;
+    }
+    fpm
+}
+
+async fn wait_for_zebra(fpm: &mut Fpm, config: &Checked, tables: &[u32], port: &mut Port) {
     let Some(section) = &config.fpm else { return };
     match Port::open(section.listen, &section.user) {
         Ok(opened) => *port = opened,

@@ -8,7 +8,7 @@ use sixlane_tables::{Limits, TableError, TableWriter};
 
 use super::RunOptions;
 use super::control::{Control, Parts};
-use super::fpm::{Fpm, first_told};
+use super::fpm::first_told;
 use super::keeper::Facts;
 use super::reload::Loaded;
 use crate::alarms::{Alarm, Alarms};
@@ -44,10 +44,7 @@ pub(super) async fn start(
     let mut listener = Listener::open(GROUPS).map_err(|error| error.to_string())?;
     let mut requests = Requests::open().map_err(|error| error.to_string())?;
     let tables = kernel::table_numbers(&config.router.tables)?;
-    let mut fpm = Fpm::new(&config);
-    if facts.rest.iter().any(|message| matches!(message, FromKeeper::WorkerSegment { .. })) {
-        first_told(&mut fpm, &config, &tables, port).await;
-    }
+    let fpm = first_told(&facts.rest, &config, &tables, port).await;
     let kernel = Kernel::read(&mut requests, &tables).map_err(|error| error.to_string())?;
     let hash_key = hash_key()?;
     let input = Input {
