@@ -28,6 +28,14 @@ impl Frr {
     /// # Errors
     /// FRR is not installed, a daemon did not start in ten seconds, or a line is refused.
     pub fn start(lab: &Lab, host: &Host, config: &str) -> Result<Self, LabError> {
+        Self::start_with(lab, host, config, &[])
+    }
+
+    /// The same with more arguments for zebra, such as a module.
+    ///
+    /// # Errors
+    /// As [`Frr::start`].
+    pub fn start_with(lab: &Lab, host: &Host, config: &str, zebra: &[&str]) -> Result<Self, LabError> {
         require("vtysh", "frr")?;
         let directory = lab.directory().join(format!("frr-{}", host.name()));
         let made = std::fs::create_dir_all(&directory);
@@ -37,7 +45,8 @@ impl Frr {
             .map_err(|error| LabError::io(format!("giving {} to frr", directory.display()), error))?;
         let mut frr = Self { host: host.clone(), directory, daemons: Vec::new() };
         for name in STARTED {
-            let daemon = frr.daemon(name)?;
+            let more = if name == "zebra" { zebra } else { &[] };
+            let daemon = frr.daemon(name, more)?;
             frr.daemons.push(daemon);
             frr.wait_for(name)?;
         }
@@ -45,7 +54,7 @@ impl Frr {
         Ok(frr)
     }
 
-    fn daemon(&self, name: &str) -> Result<Child, LabError> {
+    fn daemon(&self, name: &str, more: &[&str]) -> Result<Child, LabError> {
         let file = |ending: &str| self.directory.join(format!("{name}.{ending}"));
         let program = Path::new(DAEMONS).join(name);
         let log = File::create(file("out"))
@@ -54,7 +63,7 @@ impl Frr {
         let mut command = self.host.command(&program);
         command.arg("-i").arg(file("pid")).arg("-z").arg(self.directory.join("zserv.api"));
         command.arg("--vty_socket").arg(&self.directory);
-        command.args(["-P", "0", "-f", "/dev/null", "--log", "stdout"]);
+        command.args(["-P", "0", "-f", "/dev/null", "--log", "stdout"]).args(more);
         command.stdin(Stdio::null()).stdout(log).stderr(errors);
         command.spawn().map_err(|error| LabError::io(format!("starting {}", program.display()), error))
     }

@@ -4,6 +4,7 @@
 //! it makes carries one random prefix, is released in `Drop`, and what a killed run left behind is
 //! removed at the next start.
 
+mod bird;
 mod command;
 mod deadline;
 mod error;
@@ -23,6 +24,7 @@ mod topology;
 pub mod transfer;
 mod wire;
 
+pub use bird::Bird;
 pub use command::{DemoOptions, UpOptions, demo, down, up};
 pub use deadline::{Deadline, eventually, readable};
 pub use error::LabError;
