@@ -162,6 +162,14 @@ impl Child {
         self.outbox.push_back((message, descriptors));
     }
 
+    /// Whether it has ended, though its end has not been told yet ([`Child::next`]). Of an adopted child,
+    /// which only its parent can ask about, that is not known.
+    pub(crate) fn has_ended(&self) -> bool {
+        let id = WaitId::PidFd(self.pidfd.as_fd());
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        self.reaped.is_some() || matches!(rustix::process::waitid(id, look), Ok(Some(_)))
+    }
+
     /// Sends a signal; a process that has ended is no error.
     pub(crate) fn signal(&self, signal: Signal) {
         if let Err(error) = rustix::process::pidfd_send_signal(self.pidfd.get_ref(), signal) {

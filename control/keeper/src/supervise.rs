@@ -341,7 +341,9 @@ impl<'a> Supervisor<'a> {
 
     /// A reload that a signal has asked for, when control can judge it.
     fn reload_if_wanted(&mut self) {
-        if self.control.at_work && !self.reloads.judging() && self.reloads.take_wanted() {
+        // A control that has just died would take the text with it; the next one asks for it.
+        let dead = self.control.child.as_ref().is_none_or(Child::has_ended);
+        if self.control.at_work && !dead && !self.reloads.judging() && self.reloads.take_wanted() {
             self.reload(0);
         }
     }
