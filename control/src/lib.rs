@@ -16,6 +16,7 @@ mod figures;
 mod fpm;
 mod kernel;
 mod link;
+mod names;
 mod neighbours;
 mod netlink;
 mod publish;

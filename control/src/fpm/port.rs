@@ -9,12 +9,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep_until};
 
 use super::peer;
+use crate::names;
 
 /// So long nobody is let in after a stranger: a local user who connects all the time costs little.
 const AFTER_STRANGER: Duration = Duration::from_millis(1);
 /// The same when the kernel refuses, for lack of descriptors.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
-const USERS: &str = "/etc/passwd";
 
 /// The socket.
 #[derive(Debug)]
@@ -59,8 +59,7 @@ impl Port {
                     "cannot listen at fpm.listen = \"{listen}\": {error}; end who uses it, or name another"
                 )
             })?;
-        let users = std::fs::read_to_string(USERS).unwrap_or_default();
-        Ok(Self { listener: Some(listener), user: user_number(&users, user), ..Self::closed() })
+        Ok(Self { listener: Some(listener), user: names::user(user), ..Self::closed() })
     }
 
     /// The next that happens. It may be given up at any time.
@@ -126,28 +125,5 @@ impl Port {
     /// Whether the configured user exists; else only root may speak.
     pub(crate) const fn knows_user(&self) -> bool {
         self.user.is_some()
-    }
-}
-
-/// Looks a user up in the text of `/etc/passwd`.
-fn user_number(users: &str, name: &str) -> Option<u32> {
-    users.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        if fields.next()? != name {
-            return None;
-        }
-        fields.nth(1)?.parse().ok()
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn users_are_found_by_their_whole_name() {
-        let text = "root:x:0:0::/root:/bin/sh\nfrr2:x:5:5::/:/bin/false\nfrr:x:105:110::/:/bin/false\n";
-        assert_eq!(user_number(text, "frr"), Some(105));
-        assert_eq!(user_number(text, "fr"), None);
     }
 }

@@ -30,6 +30,7 @@ use crate::door::Door;
 use crate::fence::Fence;
 use crate::kernel::Kernel;
 use crate::link::{FromKeeper, PlanFacts, ToKeeper};
+use crate::names;
 use crate::neighbours::{Change, Neighbours};
 use crate::netlink::request::{Ask, Key};
 use crate::netlink::socket::Requests;
@@ -154,8 +155,7 @@ impl Control {
 
     /// Number of the group that may ask, if there is such a group.
     pub(super) fn admin_group(&self) -> Option<u32> {
-        let groups = std::fs::read_to_string("/etc/group").ok()?;
-        group_number(&groups, &self.parts.config.admin.group)
+        names::group(&self.parts.config.admin.group)
     }
 }
 
@@ -409,27 +409,9 @@ fn key(wanted: &NeighbourWanted) -> Key {
     Key { ifindex: wanted.ifindex, address }
 }
 
-/// Looks a group up in the text of `/etc/group`.
-fn group_number(groups: &str, name: &str) -> Option<u32> {
-    groups.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        if fields.next()? != name {
-            return None;
-        }
-        fields.nth(1)?.parse().ok()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn groups_are_found_by_their_whole_name() {
-        let text = "root:x:0:\nsixlane-other:x:5:\nsixlane:x:998:alice\n";
-        assert_eq!(group_number(text, "sixlane"), Some(998));
-        assert_eq!(group_number(text, "six"), None);
-    }
 
     #[test]
     fn wanted_addresses_keep_their_family() {

@@ -19,6 +19,7 @@ pub mod field_copy;
 pub mod guard;
 pub mod icmp;
 pub mod mtu;
+mod outer_header;
 pub mod quote;
 pub mod reason;
 pub mod sixinfour;

@@ -2,7 +2,7 @@
 
 use crate::field_copy::{self, TosRule};
 use crate::reason::unlikely;
-use crate::{Class4, Classes, Reason, guard};
+use crate::{Class4, Classes, Reason, guard, outer_header};
 use sixlane_wire::checksum::of_numbers;
 use sixlane_wire::ipv6::Address;
 use sixlane_wire::{Malformed, ipv4, ipv6};
@@ -97,16 +97,7 @@ pub fn decap<C: Classes>(l3: &[u8], relay: &RelayParams, classes: &C) -> Result<
 #[cold]
 #[inline(never)]
 fn decap_uncommon<C: Classes>(l3: &[u8], relay: &RelayParams, classes: &C) -> Result<Decapped, Reason> {
-    let (outer, carried) = ipv4::parse(l3).map_err(|_| Reason::OuterHeader)?;
-    if !ipv4::checksum_is_correct(l3, outer) {
-        return Err(Reason::OuterHeader);
-    }
-    if ipv4::has_source_route(ipv4::options(l3, outer)) {
-        return Err(Reason::OuterOptions);
-    }
-    if outer.is_fragment() {
-        return Err(Reason::OuterFragDisabled);
-    }
+    let (outer, carried) = outer_header::uncommon(l3)?;
     if outer.destination.get() != relay.address {
         return Err(Reason::NotForUs);
     }

@@ -1,7 +1,7 @@
 //! What a datagram is: from the outer header to the carried IPv6 header, for relay and server alike.
 
 use super::{Endpoint, Malformation, Refusal, Services};
-use crate::{Class4, Classes, Reason};
+use crate::{Class4, Classes, Reason, outer_header};
 use sixlane_wire::teredo::Message;
 use sixlane_wire::{Malformed, icmpv6, ipv4, ipv6, teredo, udp};
 
@@ -52,7 +52,7 @@ pub fn receive<'a, C: Classes>(
     services: &Services,
     classes: &C,
 ) -> Result<Received<'a>, Refusal> {
-    let (outer, carried) = outer(l3)?;
+    let (outer, carried) = outer_header::sound(l3)?;
     if !services.has(outer.destination.get()) {
         return Err(Reason::NotForUs.into());
     }
@@ -83,24 +83,6 @@ pub fn receive<'a, C: Classes>(
     }
     let message = message(payload)?;
     Ok(Received { outer, source, destination, message, kind: kind(&message) })
-}
-
-/// The outer header and what it carries (RFC 791, RFC 1122).
-fn outer(l3: &[u8]) -> Result<(&ipv4::Header, &[u8]), Reason> {
-    if let Some(ordinary) = ipv4::parse_ordinary(l3) {
-        return Ok(ordinary);
-    }
-    let (outer, carried) = ipv4::parse(l3).map_err(|_| Reason::OuterHeader)?;
-    if !ipv4::checksum_is_correct(l3, outer) {
-        return Err(Reason::OuterHeader);
-    }
-    if ipv4::has_source_route(ipv4::options(l3, outer)) {
-        return Err(Reason::OuterOptions);
-    }
-    if outer.is_fragment() {
-        return Err(Reason::OuterFragDisabled);
-    }
-    Ok((outer, carried))
 }
 
 /// A datagram's payload, taken apart.
