@@ -86,12 +86,7 @@ fn an_interface_made_again_is_a_port_again_and_the_others_are_unhurt() {
 /// while they are away. One comes back with fewer queues, then with more.
 #[test]
 fn all_interfaces_go_and_come_back_and_processes_die_meanwhile() {
-    let mut topology = Topology::first_light().expect("a topology");
-    for wire in &mut topology.wires {
-        wire.queues = 2;
-    }
-    topology.relay.config.push_str("\n[dataplane]\nworkers = [0]\n");
-    let mut lab = Running::build(topology, FarEnd::RawSocket).expect("a running relay");
+    let mut lab = two_queues("[0]");
     let all = lab.assert_census(None);
     let opened = descriptors(&lab);
     for (queues, part) in [(1, Part::DataPlane), (3, Part::Control), (2, Part::DataPlane)] {
@@ -116,6 +111,16 @@ fn all_interfaces_go_and_come_back_and_processes_die_meanwhile() {
     assert!(before.iter().zip(&after).all(|(before, after)| *after < before + 8), "{before:?}, {after:?}");
 }
 
+/// The first-light laboratory with two queues on every wire, and a relay with these workers.
+fn two_queues(workers: &str) -> Running {
+    let mut topology = Topology::first_light().expect("a topology");
+    for wire in &mut topology.wires {
+        wire.queues = 2;
+    }
+    topology.relay.config.push_str(&format!("\n[dataplane]\nworkers = {workers}\n"));
+    Running::build(topology, FarEnd::RawSocket).expect("a running relay")
+}
+
 /// How many descriptors keeper, control and data plane have.
 fn descriptors(lab: &Running) -> [usize; 3] {
     [lab.relay.keeper(), lab.relay.part(Part::Control), lab.relay.part(Part::DataPlane)].map(|process| {
@@ -127,12 +132,7 @@ fn descriptors(lab: &Running) -> [usize; 3] {
 /// An interface of the name that cannot be the port is refused in words; another that can is taken.
 #[test]
 fn an_interface_that_cannot_be_the_port_is_refused() {
-    let mut topology = Topology::first_light().expect("a topology");
-    for wire in &mut topology.wires {
-        wire.queues = 2;
-    }
-    topology.relay.config.push_str("\n[dataplane]\nworkers = [0, 1]\n");
-    let mut lab = Running::build(topology, FarEnd::RawSocket).expect("a running relay");
+    let mut lab = two_queues("[0, 1]");
     let all = lab.assert_census(None);
     let relay = lab.world.host("relay").expect("a host").clone();
     lab.world.cut("relay", "wan4").expect("deleted");

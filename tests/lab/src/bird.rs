@@ -1,7 +1,6 @@
 //! BIRD inside a host: a BGP speaker that announces static routes.
 
-use crate::{Deadline, Host, Lab, LabError, Process, require, run};
-use rustix::process::Signal;
+use crate::{Deadline, Host, Lab, LabError, require, run};
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
@@ -54,13 +53,6 @@ impl Bird {
 
 impl Drop for Bird {
     fn drop(&mut self) {
-        // Not waited for yet, so the number is still its own.
-        if let Some(process) = i32::try_from(self.child.id()).ok().and_then(Process::open) {
-            process.signal(Signal::TERM);
-        }
-        if !matches!(run::wait(&mut self.child, &Deadline::seconds(5)), Ok(Some(_))) {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
+        let _ = run::end(&mut self.child, &Deadline::seconds(5));
     }
 }

@@ -1,8 +1,7 @@
 //! FRRouting as a neighbour or beside the relay: zebra and bgpd inside one host, with sockets and files
 //! of their own. No service of the machine is touched.
 
-use crate::{Deadline, Host, Lab, LabError, Process, eventually, require, run};
-use rustix::process::Signal;
+use crate::{Deadline, Host, Lab, LabError, eventually, require, run};
 use std::fs::File;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
@@ -154,14 +153,8 @@ impl Frr {
     /// One was still there after ten seconds.
     pub fn stop(&mut self) -> Result<(), LabError> {
         while let Some(mut daemon) = self.daemons.pop() {
-            // Not waited for yet, so the number is still its own.
-            if let Some(process) = i32::try_from(daemon.id()).ok().and_then(Process::open) {
-                process.signal(Signal::TERM);
-            }
             let deadline = Deadline::seconds(10);
-            if run::wait(&mut daemon, &deadline)?.is_none() {
-                let _ = daemon.kill();
-                let _ = daemon.wait();
+            if run::end(&mut daemon, &deadline)?.is_none() {
                 return Err(deadline.missed("the end of an FRR daemon"));
             }
         }

@@ -1,7 +1,6 @@
 //! radvd inside a host: router advertisements of a real router.
 
-use crate::{Deadline, Host, Lab, LabError, Process, require, run};
-use rustix::process::Signal;
+use crate::{Deadline, Host, Lab, LabError, require, run};
 use std::fs::File;
 use std::process::{Child, Stdio};
 
@@ -33,13 +32,7 @@ impl Radvd {
 
 impl Drop for Radvd {
     fn drop(&mut self) {
-        // Not waited for yet, so the number is still its own. At its end it says that it is no router.
-        if let Some(process) = i32::try_from(self.child.id()).ok().and_then(Process::open) {
-            process.signal(Signal::TERM);
-        }
-        if !matches!(run::wait(&mut self.child, &Deadline::seconds(5)), Ok(Some(_))) {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
+        // At its end it says that it is no router.
+        let _ = run::end(&mut self.child, &Deadline::seconds(5));
     }
 }

@@ -82,6 +82,23 @@ pub fn wait(child: &mut Child, deadline: &Deadline) -> Result<Option<ExitStatus>
     child.wait().map(Some).map_err(|error| LabError::io("waiting for a child process", error))
 }
 
+/// Ends a child in order: asks it to stop, and kills it when it has not by the deadline: then `None`.
+///
+/// # Errors
+/// The system refused, or the user asked for the end; the child is killed then too.
+pub(crate) fn end(child: &mut Child, deadline: &Deadline) -> Result<Option<ExitStatus>, LabError> {
+    // Not waited for yet, so the number is still its own.
+    if let Some(process) = i32::try_from(child.id()).ok().and_then(Process::open) {
+        process.signal(Signal::TERM);
+    }
+    let ended = wait(child, deadline);
+    if !matches!(ended, Ok(Some(_))) {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    ended
+}
+
 /// A process that is not our child: its number and a descriptor that cannot come to mean another.
 #[derive(Debug)]
 pub struct Process {
