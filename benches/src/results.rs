@@ -152,8 +152,8 @@ impl Report {
             let line = serde_json::to_string(result)?;
             writeln!(file, "{line}")?;
         }
-        let mut out = io::stdout().lock();
-        writeln!(out, "{}", self.table())
+        println!("{}", self.table());
+        Ok(())
     }
 
     /// The table.
